@@ -1,0 +1,16 @@
+"""Double precision, checked shapes, and a compilation cache for the whole test run."""
+
+import os
+from pathlib import Path
+
+import jax
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".jax_cache"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+os.environ.setdefault("MPLBACKEND", "agg")
+
+with install_import_hook("jaxcascade", "beartype.beartype"):
+    import jaxcascade  # noqa: F401
