@@ -1,0 +1,33 @@
+"""What a calibration method takes and what a calibrator gives."""
+
+import abc
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+
+class Calibrator(eqx.Module):
+    """A fitted, non-decreasing map from log-confidence to the probability of being right."""
+
+    @abc.abstractmethod
+    def __call__(self, log_confidence: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Returns calibrated confidence in [0, 1] for natural log-confidence in [-inf, 0]."""
+
+
+class Calibration(eqx.Module):
+    """A method of fitting calibrators, with its settings."""
+
+    @abc.abstractmethod
+    def fit(
+        self,
+        log_confidence: Float[Array, " n"],
+        correct: Float[Array, " n"],
+        weight: Float[Array, " n"],
+    ) -> Calibrator:
+        """Fits one model's calibrator; pure, so that `vmap` fits many.
+
+        Args:
+            log_confidence: Natural log of the recorded confidence, in [-inf, 0].
+            correct: 1 for a right answer, 0 for a wrong one; ignored where `weight` is 0.
+            weight: How much each row counts; 0 leaves it out (missing or held out).
+        """

@@ -1,0 +1,222 @@
+"""Policies: whom to ask first, and what to do with each answer."""
+
+import graphlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxcascade.errors import PolicyError
+
+ACCEPT, ABSTAIN, MISSING = -1, -2, -3
+_NAMED_ACTIONS = {"accept": ACCEPT, "abstain": ABSTAIN}
+_ACTION_NAMES = {code: name for name, code in _NAMED_ACTIONS.items()}
+
+
+class Rule(NamedTuple):
+    """What to do with one model's answer.
+
+    Attributes:
+        breakpoints: Increasing calibrated confidences. Intervals are closed on the right: a
+            confidence equal to a breakpoint belongs to the interval below it.
+        actions: One per interval, lowest first: "accept", "abstain" or the next model's name.
+    """
+
+    breakpoints: tuple[float, ...]
+    actions: tuple[str, ...]
+
+
+class PolicyArrays(NamedTuple):
+    """Policies as arrays, for `vmap`: models by position, in an order they are asked in.
+
+    Attributes:
+        start: Position of the first model.
+        breakpoints: Padded with +inf.
+        actions: Position of the next model, or ACCEPT, or ABSTAIN.
+    """
+
+    start: Int[Array, "*batch"]
+    breakpoints: Float[Array, "*batch k b"]
+    actions: Int[Array, "*batch k b+1"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A start model and a rule for each model that can be reached.
+
+    Example:
+        >>> policy = Policy.threshold_cascade(["small", "large"], [0.8])
+        >>> policy.rules["small"]
+        Rule(breakpoints=(0.8,), actions=('large', 'accept'))
+        >>> policy.describe()
+        'small; to large if confidence <= 0.8'
+
+    Attributes:
+        start: Name of the model that every query is put to.
+        rules: By model.
+
+    Raises:
+        PolicyError: Breakpoints do not increase, a rule is missing or has the wrong number of
+            actions, a rule cannot be reached, or a query could be put to a model twice.
+    """
+
+    start: str
+    rules: Mapping[str, Rule]
+
+    def __post_init__(self) -> None:
+        for name, rule in self.rules.items():
+            _check_rule(name, rule)
+        self.order()
+
+    @classmethod
+    def single(cls, model: str) -> Self:
+        """Returns the policy that accepts every answer of one model."""
+        return cls(model, {model: Rule((), ("accept",))})
+
+    @classmethod
+    def threshold_cascade(cls, models: Sequence[str], thresholds: Sequence[float]) -> Self:
+        """Returns the chain that passes a query on while confidence is at most the threshold.
+
+        Args:
+            models: Names in the order asked.
+            thresholds: One fewer than models.
+        """
+        if len(thresholds) != len(models) - 1:
+            raise PolicyError(
+                f"`thresholds` must be one fewer than the {len(models)} models; got "
+                f"{len(thresholds)}."
+            )
+        rules = {
+            model: Rule((float(threshold),), (following, "accept"))
+            for model, following, threshold in zip(
+                models[:-1], models[1:], thresholds, strict=True
+            )
+        }
+        return cls(models[0], rules | {models[-1]: Rule((), ("accept",))})
+
+    @classmethod
+    def from_arrays(cls, arrays: PolicyArrays, models: Sequence[str]) -> Self:
+        """Names the models of one policy, merging intervals that share an action."""
+        start, breakpoints, actions = (np.asarray(part) for part in arrays)
+        rules: dict[str, Rule] = {}
+        waiting = [int(start)]
+        while waiting:
+            at = waiting.pop()
+            rule = _merged(breakpoints[at], actions[at])
+            rules[models[at]] = Rule(
+                tuple(rule.breakpoints),
+                tuple(_ACTION_NAMES.get(a) or models[a] for a in rule.actions),
+            )
+            waiting += [a for a in rule.actions if a >= 0 and models[a] not in rules]
+        return cls(models[int(start)], rules)
+
+    def order(self) -> tuple[str, ...]:
+        """Returns the models in an order in which each comes after all that pass on to it."""
+        graph: dict[str, set[str]] = {self.start: set()}
+        waiting, seen = [self.start], {self.start}
+        while waiting:
+            name = waiting.pop()
+            if name not in self.rules:
+                raise PolicyError(f'The policy can ask "{name}" but has no rule for its answer.')
+            for following in _successors(self.rules[name]):
+                graph.setdefault(following, set()).add(name)
+                if following not in seen:
+                    seen.add(following)
+                    waiting.append(following)
+        unreached = [name for name in self.rules if name not in seen]
+        if unreached:
+            raise PolicyError(f'The policy has a rule for "{unreached[0]}" but never asks it.')
+        try:
+            return tuple(graphlib.TopologicalSorter(graph).static_order())
+        except graphlib.CycleError as error:
+            circle = " > ".join(f'"{name}"' for name in error.args[1])
+            raise PolicyError(f"The policy could ask a model twice: {circle}.") from None
+
+    def to_arrays(self, models: Sequence[str], num_breakpoints: int | None = None) -> PolicyArrays:
+        """Returns the policy as arrays over `models`, which must contain all that it asks.
+
+        Args:
+            models: Names; a model must come after all that pass on to it.
+            num_breakpoints: Padded length, at least the longest rule's.
+
+        Raises:
+            PolicyError: A model is missing, or stands before one that passes on to it.
+        """
+        index = {name: position for position, name in enumerate(models)}
+        for name in self.rules:
+            if name not in index:
+                raise PolicyError(f'The policy asks "{name}", which is not among the models given.')
+        longest = max(len(rule.breakpoints) for rule in self.rules.values())
+        width = longest if num_breakpoints is None else max(longest, num_breakpoints)
+        breakpoints = np.full((len(models), width), np.inf)
+        actions = np.full((len(models), width + 1), ACCEPT)
+        for name, rule in self.rules.items():
+            breakpoints[index[name], : len(rule.breakpoints)] = rule.breakpoints
+            codes = [_NAMED_ACTIONS.get(a, index.get(a, ACCEPT)) for a in rule.actions]
+            if any(0 <= code <= index[name] for code in codes):
+                raise PolicyError(f'`models` must list "{name}" before the models it passes on to.')
+            actions[index[name], : len(codes)] = codes
+        return PolicyArrays(jnp.array(index[self.start]), jnp.array(breakpoints), jnp.array(actions))
+
+    def describe(self) -> str:
+        """Returns the policy in words, on one line."""
+        return "; ".join([self.start, *self._conditions()])
+
+    def _conditions(self) -> list[str]:
+        parts = []
+        for name in self.order():
+            rule = self.rules[name]
+            source = "" if name == self.start else f"{name} "
+            edges = [f"{edge:.4g}" for edge in rule.breakpoints]
+            for position, action in enumerate(rule.actions):
+                if action == "accept":
+                    continue
+                where = [f"> {edges[position - 1]}"] if position > 0 else []
+                where += [f"<= {edges[position]}"] if position < len(edges) else []
+                verb = "abstain" if action == "abstain" else f"to {action}"
+                condition = f" if {source}confidence {' and '.join(where)}" if where else ""
+                parts.append(verb + condition)
+        return parts
+
+
+def stack_policies(policies: Sequence[Policy], models: Sequence[str]) -> PolicyArrays:
+    """Returns policies with a leading axis, padded to a shared width that is a power of two.
+
+    Widths in powers of two keep the number of shapes, and so of compilations, small.
+    """
+    longest = max(len(rule.breakpoints) for p in policies for rule in p.rules.values())
+    width = 1 << max(longest - 1, 0).bit_length()
+    arrays = [policy.to_arrays(models, width) for policy in policies]
+    return PolicyArrays(*(jnp.stack(parts) for parts in zip(*arrays, strict=True)))
+
+
+class _Merged(NamedTuple):
+    breakpoints: list[float]
+    actions: list[int]
+
+
+def _merged(breakpoints: np.ndarray, actions: np.ndarray) -> _Merged:
+    used = int(np.sum(breakpoints < np.inf))
+    kept = [i for i in range(used) if actions[i] != actions[i + 1]]
+    last = int(actions[used])
+    return _Merged([float(breakpoints[i]) for i in kept], [*(int(actions[i]) for i in kept), last])
+
+
+def _successors(rule: Rule) -> set[str]:
+    return {action for action in rule.actions if action not in _NAMED_ACTIONS}
+
+
+def _check_rule(name: str, rule: Rule) -> None:
+    if len(rule.actions) != len(rule.breakpoints) + 1:
+        raise PolicyError(
+            f'The rule of "{name}" must have one action more than breakpoints; it has '
+            f"{len(rule.breakpoints)} breakpoints and {len(rule.actions)} actions."
+        )
+    edges = np.array(rule.breakpoints, float)
+    if not np.all(np.isfinite(edges)) or np.any(np.diff(edges) <= 0):
+        raise PolicyError(
+            f'The breakpoints of "{name}" must be finite and increase; got {list(edges)}.'
+        )
