@@ -1,0 +1,123 @@
+"""From a fitted model and its records to one policy per price."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxcascade.cascade import (
+    CascadeModel,
+    Observations,
+    Outcome,
+    Policy,
+    PolicyArrays,
+    Prices,
+    Replay,
+    chain_outcomes,
+    loss,
+    markov_chain,
+    replayable,
+    replayed_outcomes,
+)
+from jaxcascade.cascade.policy import ABSTAIN, ACCEPT
+from jaxcascade.tuning.candidates import SINGLES, Method, Pool
+
+
+class Choice(NamedTuple):
+    """One policy per price, what is expected of it and what it did in training.
+
+    Attributes:
+        policies: One per price.
+        kinds: Where each came from.
+        expected: Under the fitted model, one row per price.
+        training: On the records it was chosen on.
+        best_single: Position of the single model with the least training loss at each price.
+    """
+
+    policies: tuple[Policy, ...]
+    kinds: tuple[str, ...]
+    expected: Outcome
+    training: Outcome
+    best_single: Float[np.ndarray, " p"] | np.ndarray
+
+
+def choose_policies(
+    model: CascadeModel,
+    data: Observations,
+    weight: Float[Array, " n"],
+    prices: Prices,
+    method: Method,
+    num_cells: int = 128,
+) -> Choice:
+    """Makes candidates and picks the one with the least blended loss at each price.
+
+    Args:
+        model: Fitted joint model.
+        data: The records' cells, models in the model's order.
+        weight: Weight of each query; 0 leaves it out.
+        prices: One-dimensional arrays of one length.
+        method: Where candidates come from and how much their training loss counts.
+        num_cells: Cells of the grid.
+    """
+    chain = markov_chain(model, num_cells)
+    pool = Pool(chain, model.cost_usd, model.latency_s, model.models)
+    confidence = model.calibrate(data.log_confidence)
+    groups = [source.make(pool, prices) for source in method.sources]
+    kinds = np.repeat([s.kind for s in method.sources], [g.start.shape[0] for g in groups])
+    expected = _join([chain_outcomes(chain, model.cost_usd, model.latency_s, g) for g in groups])
+    counted = _join([replayed_outcomes(g, confidence, data, weight) for g in groups])
+    blended = method.empirical_share * _losses(counted, prices)
+    blended = blended + (1.0 - method.empirical_share) * _losses(expected, prices)
+    # A policy that needs a cell which no counted query has cannot be judged: its loss is NaN.
+    best = np.argmin(np.where(np.isnan(blended), np.inf, blended), axis=0)
+    singles = SINGLES.make(pool, prices)
+    single_losses = _losses(replayed_outcomes(singles, confidence, data, weight), prices)
+    return Choice(
+        tuple(_pick(groups, int(b), model.models) for b in best),
+        tuple(kinds[best].tolist()),
+        jax.tree.map(lambda leaf: leaf[best], expected),
+        jax.tree.map(lambda leaf: leaf[best], counted),
+        np.argmin(np.where(np.isnan(single_losses), np.inf, single_losses), axis=0),
+    )
+
+
+def query_losses(result: Replay, prices: Prices) -> Float[Array, "p n"]:
+    """Returns each query's loss under each policy at its own prices; NaN where unknown.
+
+    Args:
+        result: Replays, one policy per price.
+        prices: One-dimensional arrays.
+    """
+    error, latency, abstention = (
+        jnp.broadcast_to(jnp.asarray(price), (result.cost_usd.shape[0],))[:, None]
+        for price in prices
+    )
+    wrong = (result.route.ended_by == ACCEPT) * (1.0 - jnp.nan_to_num(result.correct))
+    total = result.cost_usd + error * wrong
+    total = total + jnp.where(latency > 0, latency * result.latency_s, 0.0)
+    total = total + jnp.where(result.route.ended_by == ABSTAIN, abstention, 0.0)
+    return jnp.where(replayable(result), total, jnp.nan)
+
+
+def _losses(outcome: Outcome, prices: Prices) -> Float[np.ndarray, "c p"]:
+    """Loss of every candidate at every price."""
+    columns = jax.tree.map(lambda leaf: leaf[:, None], outcome)
+    rows = Prices(*(jnp.atleast_1d(jnp.asarray(price)) for price in prices))
+    return np.asarray(loss(columns, rows))
+
+
+def _join(outcomes: list[Outcome]) -> Outcome:
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *outcomes)
+
+
+def _pick(groups: list[PolicyArrays], index: int, models: tuple[str, ...]) -> Policy:
+    for group in groups:
+        count = group.start.shape[0]
+        if index < count:
+            return Policy.from_arrays(PolicyArrays(*(part[index] for part in group)), models)
+        index -= count
+    raise AssertionError("the index is of one of the groups")
+
+
