@@ -1,1 +1,23 @@
-"""Room."""
+"""The input: recorded runs of models on queries, from files and dataframes, checked."""
+
+from jaxcascade.records.example import example_records
+from jaxcascade.records.files import read_records, replaced_file, write_table
+from jaxcascade.records.prices import Prices, read_prices
+from jaxcascade.records.splits import bootstrap, folds, split
+from jaxcascade.records.table import Records, RecordsSummary
+from jaxcascade.records.validation import require_labels
+
+__all__ = [
+    "Prices",
+    "Records",
+    "RecordsSummary",
+    "bootstrap",
+    "example_records",
+    "folds",
+    "read_prices",
+    "read_records",
+    "replaced_file",
+    "require_labels",
+    "split",
+    "write_table",
+]
