@@ -14,6 +14,7 @@ from jaxcascade.marginals import Marginal
 
 _ATOM_MARGIN = 1e-9
 _FINE_MESH = 512
+_BATCH = 64
 
 
 class MarkovChain(eqx.Module):
@@ -114,9 +115,13 @@ def chain_outcomes(
         latency_s: Mean seconds per call, NaN where unknown.
         policies: With one leading axis.
     """
-    return jax.vmap(_chain_outcome, in_axes=(None, None, None, 0))(
-        chain, cost_usd, latency_s, policies
-    )
+
+    def one(policy: PolicyArrays) -> Outcome:
+        return _chain_outcome(chain, cost_usd, latency_s, policy)
+
+    # In batches: large enough for matrix products, small enough for memory.
+    policies = jax.tree.map(jnp.asarray, policies)
+    return jax.lax.map(one, policies, batch_size=_BATCH)
 
 
 def _chain_outcome(

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -32,13 +33,14 @@ class Outcome(NamedTuple):
         answered_by: Share of all queries whose accepted answer is each model's.
     """
 
-    error: Float[Array, "*batch"]
-    abstention: Float[Array, "*batch"]
-    cost_usd: Float[Array, "*batch"]
-    latency_s: Float[Array, "*batch"]
-    answered_by: Float[Array, "*batch k"]
+    error: Float[Array | np.ndarray, "*batch"]
+    abstention: Float[Array | np.ndarray, "*batch"]
+    cost_usd: Float[Array | np.ndarray, "*batch"]
+    latency_s: Float[Array | np.ndarray, "*batch"]
+    answered_by: Float[Array | np.ndarray, "*batch k"]
 
 
+@jax.jit
 def loss(outcome: Outcome, prices: Prices) -> Float[Array, "*batch"]:
     """Returns cost + price of error, latency and abstention, in dollars per query.
 
@@ -46,7 +48,8 @@ def loss(outcome: Outcome, prices: Prices) -> Float[Array, "*batch"]:
     even where the seconds are unknown or the price of an abstention is infinite.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> import jax
+import jax.numpy as jnp
         >>> half = Outcome(*map(jnp.array, (0.5, 0.0, 0.01, 2.0)), jnp.ones(1))
         >>> float(loss(half, Prices(error=1.0)))
         0.51

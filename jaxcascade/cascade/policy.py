@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -38,9 +37,9 @@ class PolicyArrays(NamedTuple):
         actions: Position of the next model, or ACCEPT, or ABSTAIN.
     """
 
-    start: Int[Array, "*batch"]
-    breakpoints: Float[Array, "*batch k b"]
-    actions: Int[Array, "*batch k b+1"]
+    start: Int[Array | np.ndarray, "*batch"]
+    breakpoints: Float[Array | np.ndarray, "*batch k b"]
+    actions: Int[Array | np.ndarray, "*batch k b+1"]
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ class Policy:
             if any(0 <= code <= index[name] for code in codes):
                 raise PolicyError(f'`models` must list "{name}" before the models it passes on to.')
             actions[index[name], : len(codes)] = codes
-        return PolicyArrays(jnp.array(index[self.start]), jnp.array(breakpoints), jnp.array(actions))
+        return PolicyArrays(np.array(index[self.start]), breakpoints, actions)
 
     def describe(self) -> str:
         """Returns the policy in words, on one line."""
@@ -183,14 +182,14 @@ class Policy:
 
 
 def stack_policies(policies: Sequence[Policy], models: Sequence[str]) -> PolicyArrays:
-    """Returns policies with a leading axis, padded to a shared width that is a power of two.
+    """Returns policies with a leading axis, padded to a shared width of 8, 16, 32 or so on.
 
-    Widths in powers of two keep the number of shapes, and so of compilations, small.
+    Few widths mean few shapes, and so few compilations.
     """
     longest = max(len(rule.breakpoints) for p in policies for rule in p.rules.values())
-    width = 1 << max(longest - 1, 0).bit_length()
+    width = 1 << max(longest - 1, 7).bit_length()
     arrays = [policy.to_arrays(models, width) for policy in policies]
-    return PolicyArrays(*(jnp.stack(parts) for parts in zip(*arrays, strict=True)))
+    return PolicyArrays(*(np.stack(parts) for parts in zip(*arrays, strict=True)))
 
 
 class _Merged(NamedTuple):

@@ -1,1 +1,5 @@
-"""Room."""
+"""The command line: thin verbs over the public interface."""
+
+from jaxcascade.cli.main import main
+
+__all__ = ["main"]

@@ -2,20 +2,22 @@
 
 from jaxcascade.records.example import example_records
 from jaxcascade.records.files import read_records, replaced_file, write_table
-from jaxcascade.records.prices import Prices, read_prices
+from jaxcascade.records.prices import TokenPrices, read_prices
+from jaxcascade.records.remarks import remarks
 from jaxcascade.records.splits import bootstrap, folds, split
 from jaxcascade.records.table import Records, RecordsSummary
 from jaxcascade.records.validation import require_labels
 
 __all__ = [
-    "Prices",
     "Records",
     "RecordsSummary",
+    "TokenPrices",
     "bootstrap",
     "example_records",
     "folds",
     "read_prices",
     "read_records",
+    "remarks",
     "replaced_file",
     "require_labels",
     "split",

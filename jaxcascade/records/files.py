@@ -25,14 +25,14 @@ from jaxcascade.records.frames import (
     objects,
 )
 from jaxcascade.records.pivot import NUMBERS, records_from_columns
-from jaxcascade.records.prices import Prices, read_prices
+from jaxcascade.records.prices import TokenPrices, read_prices
 from jaxcascade.records.table import Records
 from jaxcascade.records.wording import close_match, quoted
 
 SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
 
 
-def read_records(source: Any, *, prices: Prices | str | PathLike | None = None) -> Records:
+def read_records(source: Any, *, prices: TokenPrices | str | PathLike | None = None) -> Records:
     """Reads recorded runs from a file or a dataframe, checks them and pivots them.
 
     The long table has one row per query and model, with the columns `query`, `model`, `confidence`

@@ -17,7 +17,7 @@ from jaxcascade.records.layout import (
     require_rows,
 )
 from jaxcascade.records.parsing import Rows, numbers
-from jaxcascade.records.prices import Prices, token_cost_usd
+from jaxcascade.records.prices import TokenPrices, token_cost_usd
 from jaxcascade.records.table import TOKEN_COLUMNS, Records
 from jaxcascade.records.validation import require_amounts, require_confidence, require_correct
 
@@ -41,7 +41,7 @@ class _Cells(NamedTuple):
 def records_from_columns(
     columns: dict[str, Shaped[np.ndarray, " r"]],
     *,
-    prices: Prices | None = None,
+    prices: TokenPrices | None = None,
     from_text: bool = False,
 ) -> Records:
     """Validates the columns of a long table and pivots them.
@@ -109,7 +109,7 @@ def _groups(columns, rows: Rows, queries: list) -> Shaped[np.ndarray, " n"] | No
     return objects([found.get(query) for query in queries])
 
 
-def _checked(values: dict, rows: Rows, names: list[str], prices: Prices | None) -> dict:
+def _checked(values: dict, rows: Rows, names: list[str], prices: TokenPrices | None) -> dict:
     """The cells that every table of records has, range-checked."""
     correct = values.get("correct", np.full(len(rows.query), np.nan))
     require_correct(correct, rows)
@@ -126,7 +126,7 @@ def _checked(values: dict, rows: Rows, names: list[str], prices: Prices | None) 
     return checked
 
 
-def _cost_usd(values: dict, rows: Rows, names: list[str], prices: Prices | None):
+def _cost_usd(values: dict, rows: Rows, names: list[str], prices: TokenPrices | None):
     if "cost_usd" in values:
         require_amounts("cost_usd", values["cost_usd"], rows)
         return values["cost_usd"]

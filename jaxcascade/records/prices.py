@@ -14,13 +14,13 @@ from pyarrow import csv
 from jaxcascade.errors import FileFormatError, InvalidInputError, UnknownModelError
 from jaxcascade.records.wording import close_match, listing, quoted
 
-Prices = Mapping[str, Mapping[str, float]]
+TokenPrices = Mapping[str, Mapping[str, float]]
 """Dollars per million tokens, by model: `input_usd_per_million` and `output_usd_per_million`."""
 
 FIELDS = ("input_usd_per_million", "output_usd_per_million")
 
 
-def read_prices(source: Prices | str | PathLike) -> Prices:
+def read_prices(source: TokenPrices | str | PathLike) -> TokenPrices:
     """Reads a table of token prices.
 
     Args:
@@ -47,7 +47,7 @@ def token_cost_usd(
     model: Shaped[np.ndarray, " r"],
     input_tokens: Float[np.ndarray, " r"],
     output_tokens: Float[np.ndarray, " r"],
-    prices: Prices,
+    prices: TokenPrices,
 ) -> Float[np.ndarray, " r"]:
     """Prices each call by its tokens.
 

@@ -42,6 +42,12 @@ from jaxcascade.tuning.tune import (
     Tuned,
     tune,
 )
+from jaxcascade.tuning.verdict import (
+    PriceRange,
+    Verdict,
+    dollars,
+    verdict,
+)
 
 __all__ = [
     "BEST_OF_ALL",
@@ -54,15 +60,18 @@ __all__ = [
     "Method",
     "POOL",
     "Point",
+    "PriceRange",
     "RATIONAL_TUNING",
     "RationalTuning",
     "StoppingSolution",
     "THRESHOLDS",
     "ThresholdSolution",
     "Tuned",
+    "Verdict",
     "best_thresholds",
     "break_even_prices",
     "choose_policies",
+    "dollars",
     "evaluate",
     "optimal_stopping",
     "price_grid",
@@ -70,4 +79,5 @@ __all__ = [
     "rational_tuning",
     "replay_policies",
     "tune",
+    "verdict",
 ]

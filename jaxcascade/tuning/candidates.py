@@ -83,8 +83,9 @@ def _full_chain(pool: Pool, prices: Prices) -> PolicyArrays:
 def _stopping(pool: Pool, prices: Prices) -> PolicyArrays:
     """The best of all policies at each price, were the model true."""
     found = optimal_stopping(pool.chain, pool.cost_usd, pool.latency_s, prices).policies
+    found = PolicyArrays(*(np.asarray(part) for part in found))
     merged = [
-        Policy.from_arrays(PolicyArrays(*(part[p] for part in map(np.asarray, found))), pool.models)
+        Policy.from_arrays(PolicyArrays(*(part[p] for part in found)), pool.models)
         for p in range(found.start.shape[0])
     ]
     return stack_policies(merged, pool.models)

@@ -64,8 +64,9 @@ def choose_policies(
     chain = markov_chain(model, num_cells)
     pool = Pool(chain, model.cost_usd, model.latency_s, model.models)
     confidence = model.calibrate(data.log_confidence)
-    groups = [source.make(pool, prices) for source in method.sources]
-    kinds = np.repeat([s.kind for s in method.sources], [g.start.shape[0] for g in groups])
+    made = [source.make(pool, prices) for source in method.sources]
+    kinds = np.repeat([s.kind for s in method.sources], [m.start.shape[0] for m in made])
+    groups = _by_width(made)
     expected = _join([chain_outcomes(chain, model.cost_usd, model.latency_s, g) for g in groups])
     counted = _join([replayed_outcomes(g, confidence, data, weight) for g in groups])
     blended = method.empirical_share * _losses(counted, prices)
@@ -77,12 +78,13 @@ def choose_policies(
     return Choice(
         tuple(_pick(groups, int(b), model.models) for b in best),
         tuple(kinds[best].tolist()),
-        jax.tree.map(lambda leaf: leaf[best], expected),
-        jax.tree.map(lambda leaf: leaf[best], counted),
+        Outcome(*(part[best] for part in expected)),
+        Outcome(*(part[best] for part in counted)),
         np.argmin(np.where(np.isnan(single_losses), np.inf, single_losses), axis=0),
     )
 
 
+@jax.jit
 def query_losses(result: Replay, prices: Prices) -> Float[Array, "p n"]:
     """Returns each query's loss under each policy at its own prices; NaN where unknown.
 
@@ -103,13 +105,24 @@ def query_losses(result: Replay, prices: Prices) -> Float[Array, "p n"]:
 
 def _losses(outcome: Outcome, prices: Prices) -> Float[np.ndarray, "c p"]:
     """Loss of every candidate at every price."""
-    columns = jax.tree.map(lambda leaf: leaf[:, None], outcome)
+    columns = Outcome(*(part[:, None] for part in outcome))
     rows = Prices(*(jnp.atleast_1d(jnp.asarray(price)) for price in prices))
     return np.asarray(loss(columns, rows))
 
 
+def _by_width(made: list[PolicyArrays]) -> list[PolicyArrays]:
+    """Joins neighbours of one shape, so that they share compilations; on the host from here."""
+    groups: list[PolicyArrays] = []
+    for policies in (PolicyArrays(*(np.asarray(part) for part in m)) for m in made):
+        if groups and groups[-1].breakpoints.shape[1:] == policies.breakpoints.shape[1:]:
+            policies = PolicyArrays(*map(np.concatenate, zip(groups.pop(), policies, strict=True)))
+        groups.append(policies)
+    return groups
+
+
 def _join(outcomes: list[Outcome]) -> Outcome:
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *outcomes)
+    columns = zip(*outcomes, strict=True)
+    return Outcome(*(np.concatenate([np.asarray(part) for part in parts]) for parts in columns))
 
 
 def _pick(groups: list[PolicyArrays], index: int, models: tuple[str, ...]) -> Policy:

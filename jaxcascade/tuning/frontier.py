@@ -162,12 +162,13 @@ def _arranged(records: Records, models: Sequence[str]) -> Records:
 
 def _encode_frontier(frontier: Frontier) -> dict[str, Any]:
     held_out = frontier.held_out
+    on_host = jax.tree.map(np.asarray, frontier.calibrators)
     models = [
         {
             "name": name,
             "cost_usd": float(frontier.cost_usd[j]),
             "latency_s": _number(frontier.latency_s[j]),
-            "calibrator": encode(jax.tree.map(lambda leaf: leaf[j], frontier.calibrators)),
+            "calibrator": encode(jax.tree.map(lambda leaf: leaf[j], on_host)),
         }
         for j, name in enumerate(frontier.models)
     ]
@@ -293,8 +294,8 @@ def _decode_outcome(content: Mapping[str, Any], models: Sequence[str], where: st
     members = (_positive(content, name, where, default=np.nan) for name in _OUTCOME_MEMBERS)
     shares = take(content, "answered_by", Mapping, where)
     return Outcome(
-        *(jnp.array(member) for member in members),
-        jnp.array([_positive(shares, name, where) for name in models]),
+        *(np.array(member) for member in members),
+        np.array([_positive(shares, name, where) for name in models]),
     )
 
 

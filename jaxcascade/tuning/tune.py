@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -151,7 +150,7 @@ def _frontier(
     records: Records, fit: CascadeFit, prices: Prices, choice: Choice, held_out: HeldOut | None
 ) -> Frontier:
     def row(outcome: Outcome, at: int) -> Outcome:
-        return jax.tree.map(lambda leaf: leaf[at], outcome)
+        return Outcome(*(np.asarray(part)[at] for part in outcome))
 
     points = tuple(
         Point(

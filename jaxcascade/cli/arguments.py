@@ -1,0 +1,194 @@
+"""What can be said on the command line."""
+
+import argparse
+import csv
+
+from jaxcascade._version import __version__
+
+METHODS = {
+    "best": "candidates of every kind, judged by their training loss and the model's prediction",
+    "pool": "optimal stopping over the pool, as the fitted model sees it",
+    "thresholds": "the best threshold cascade of all subcascades, as the fitted model sees it",
+    "rational-tuning": "thresholds of the full chain of models, as published",
+    "pairs": "pairs of models with thresholds by training loss alone",
+    "single": "single models by training loss alone",
+}
+CALIBRATIONS = {
+    "one-sided": "logistic in -log(1 - confidence), for multiple choice",
+    "two-sided": "logistic in a signal symmetric around one half, for free text",
+    "temperature": "one temperature on the log-odds",
+    "beta": "beta calibration",
+    "isotonic": "isotonic regression",
+}
+MARGINALS = {"betas": "mixture of two betas", "histogram": "smoothed histogram"}
+COPULAS = {"gumbel": "Gumbel", "independence": "no dependence"}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the parser of all verbs."""
+    parser = argparse.ArgumentParser(
+        prog="jaxcascade",
+        description="Which language model to ask first, when to accept its answer, when to pass "
+        "on and to whom: tuned from recorded runs.",
+    )
+    parser.add_argument("--version", action="version", version=f"jaxcascade {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _add_demo(verbs)
+    _add_tune(verbs)
+    _add_evaluate(verbs)
+    _add_replay(verbs)
+    _add_check(verbs)
+    return parser
+
+
+def _add_demo(verbs) -> None:
+    verb = verbs.add_parser(
+        "demo",
+        help="tune and evaluate on the built-in example, report included",
+        description="Runs the main job on the built-in example of nine models: tunes on 300 "
+        "queries, evaluates on 1,500 others, and writes a report.",
+    )
+    verb.add_argument(
+        "--report",
+        default="jaxcascade-demo.html",
+        metavar="FILE",
+        help="report to write (default: %(default)s)",
+    )
+    _add_json(verb)
+
+
+def _add_tune(verbs) -> None:
+    verb = verbs.add_parser(
+        "tune",
+        help="recommend a policy at every price of an error",
+        description="Learns from recorded runs, recommends a policy at every price of an error, "
+        "and says where a cascade beats the best single model on held-out queries.",
+    )
+    _add_table(verb, "TRAIN", "labelled runs")
+    verb.add_argument("--out", metavar="FILE", help="frontier to write, as JSON")
+    _add_models(verb)
+    verb.add_argument(
+        "--method", choices=METHODS, default="best", help=_described(METHODS, "best")
+    )
+    verb.add_argument(
+        "--prices",
+        nargs=3,
+        metavar=("LOW", "HIGH", "N"),
+        help="N prices of an error from LOW to HIGH dollars, geometric (default: 60 around the "
+        "break-even prices between single models)",
+    )
+    verb.add_argument(
+        "--price-latency", type=float, default=0.0, metavar="USD", help="dollars per second"
+    )
+    verb.add_argument(
+        "--price-abstention",
+        type=float,
+        default=float("inf"),
+        metavar="USD",
+        help="dollars per query handed to a person (default: never)",
+    )
+    _add_fit(verb)
+    verb.add_argument(
+        "--seed", type=int, default=0, help="of the split into held-out parts (default: 0)"
+    )
+    verb.add_argument("--report", metavar="FILE", help="HTML report to write")
+    _add_json(verb)
+
+
+def _add_evaluate(verbs) -> None:
+    verb = verbs.add_parser(
+        "evaluate",
+        help="what a frontier does on records it has not seen",
+        description="Replays every policy of a frontier on labelled runs and compares it with "
+        "the best single model.",
+    )
+    verb.add_argument("frontier", metavar="FRONTIER", help="file written by `jaxcascade tune`")
+    _add_table(verb, "TEST", "labelled runs that were not used for tuning")
+    verb.add_argument("--report", metavar="FILE", help="HTML report to write")
+    _add_json(verb)
+
+
+def _add_replay(verbs) -> None:
+    verb = verbs.add_parser(
+        "replay",
+        help="each query's way through the models, point by point",
+        description="Writes one row per point of the frontier and query: who answered, which "
+        "models were asked, what it cost. Labels are not needed. Cost is empty where a model that "
+        "the policy asks was not recorded for the query.",
+    )
+    verb.add_argument("frontier", metavar="FRONTIER", help="file written by `jaxcascade tune`")
+    _add_table(verb, "TEST", "recorded runs")
+    verb.add_argument(
+        "--out", required=True, metavar="FILE", help="decisions: .parquet, .csv or .jsonl"
+    )
+
+
+def _add_check(verbs) -> None:
+    verb = verbs.add_parser(
+        "check",
+        help="data quality and fit diagnostics",
+        description="Describes a table of recorded runs and how well the model fits it.",
+    )
+    _add_table(verb, "TRAIN", "labelled runs")
+    _add_models(verb)
+    _add_fit(verb)
+    _add_json(verb)
+
+
+def _add_table(verb: argparse.ArgumentParser, name: str, what: str) -> None:
+    verb.add_argument(
+        "table", metavar=name, help=f"{what}: .parquet, .csv or .jsonl, one row per query and model"
+    )
+    verb.add_argument(
+        "--token-prices",
+        metavar="FILE",
+        help="JSON or CSV of dollars per million tokens, where the table has tokens but no cost_usd",
+    )
+
+
+def _add_models(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--models",
+        type=model_names,
+        metavar="A,B,C",
+        help='models to use (default: all); quote a name that has a comma: \'"a,b",c\'',
+    )
+
+
+def _add_fit(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--calibration",
+        choices=CALIBRATIONS,
+        default="one-sided",
+        help=_described(CALIBRATIONS, "one-sided"),
+    )
+    verb.add_argument(
+        "--marginal", choices=MARGINALS, default="betas", help=_described(MARGINALS, "betas")
+    )
+    verb.add_argument(
+        "--copula", choices=COPULAS, default="gumbel", help=_described(COPULAS, "gumbel")
+    )
+
+
+def _add_json(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="write the result as JSON: to FILE, or to standard output instead of the tables",
+    )
+
+
+def _described(choices: dict[str, str], default: str) -> str:
+    return "; ".join(f"{name}: {what}" for name, what in choices.items()) + f" (default: {default})"
+
+
+def model_names(text: str) -> list[str]:
+    """Splits names at commas, as in one line of CSV.
+
+    Example:
+        >>> model_names('small,"large, new"')
+        ['small', 'large, new']
+    """
+    return [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]

@@ -1,0 +1,260 @@
+"""What each verb of the command line does: read, call, show."""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pyarrow as pa
+
+from jaxcascade.calibration import (
+    Calibration,
+    IsotonicCalibration,
+    LogisticCalibration,
+    TemperatureCalibration,
+    beta_calibration,
+    one_sided,
+    two_sided,
+)
+from jaxcascade.cascade import ACCEPT, fit_cascade
+from jaxcascade.cli import show
+from jaxcascade.copulas import Copula, Gumbel, Independence
+from jaxcascade.errors import InvalidInputError
+from jaxcascade.marginals import BetaMixtureMethod, HistogramMethod, MarginalMethod
+from jaxcascade.records import (
+    Records,
+    example_records,
+    read_records,
+    remarks,
+    replaced_file,
+    write_table,
+)
+from jaxcascade.reports import write_report
+from jaxcascade.tuning import (
+    BEST_OF_ALL,
+    BEST_SINGLE,
+    COUNTED_PAIRS,
+    POOL,
+    RATIONAL_TUNING,
+    THRESHOLDS,
+    Frontier,
+    Tuned,
+)
+from jaxcascade.tuning import evaluate as evaluate_frontier
+from jaxcascade.tuning import replay_policies, tune as tune_frontier
+
+_METHODS = {
+    "best": BEST_OF_ALL,
+    "pool": POOL,
+    "thresholds": THRESHOLDS,
+    "rational-tuning": RATIONAL_TUNING,
+    "pairs": COUNTED_PAIRS,
+    "single": BEST_SINGLE,
+}
+_CALIBRATIONS: dict[str, Callable[[], Calibration]] = {
+    "one-sided": lambda: LogisticCalibration(transform=one_sided),
+    "two-sided": lambda: LogisticCalibration(transform=two_sided),
+    "temperature": TemperatureCalibration,
+    "beta": beta_calibration,
+    "isotonic": IsotonicCalibration,
+}
+_MARGINALS: dict[str, Callable[[], MarginalMethod]] = {
+    "betas": BetaMixtureMethod,
+    "histogram": HistogramMethod,
+}
+_COPULAS: dict[str, type[Copula]] = {"gumbel": Gumbel, "independence": Independence}
+
+
+def demo(arguments: argparse.Namespace) -> None:
+    """Runs the main job on the built-in example."""
+    _check_writable(arguments.report, arguments.json)
+    train, test = example_records("train"), example_records("test")
+    with _progress() as progress:
+        tuned = tune_frontier(jax.random.key(0), train, progress=progress)
+        progress("evaluating on queries that were held back")
+        evaluation = evaluate_frontier(tuned.frontier, test)
+        progress("drawing the report")
+        write_report(
+            arguments.report, tuned.frontier, train, model=tuned.fit.model, evaluation=evaluation
+        )
+    content = show.evaluation_json(tuned.frontier, evaluation)
+    if not _write_json(arguments.json, content):
+        show.records(train)
+        show.evaluation(tuned.frontier, evaluation)
+        show.line(f"Report written to {arguments.report}")
+
+
+def tune(arguments: argparse.Namespace) -> None:
+    """Recommends policies and says whether a cascade pays."""
+    _check_writable(arguments.out, arguments.report, arguments.json)
+    error_prices = _error_prices(arguments.prices)
+    records = _read(arguments)
+    with _progress() as progress:
+        tuned = tune_frontier(
+            jax.random.key(arguments.seed),
+            records,
+            error_prices=error_prices,
+            latency_price=arguments.price_latency,
+            abstention_price=arguments.price_abstention,
+            method=_METHODS[arguments.method],
+            progress=progress,
+            **_fit_settings(arguments),
+        )
+        if arguments.report:
+            progress("drawing the report")
+            write_report(arguments.report, tuned.frontier, records, model=tuned.fit.model)
+    if arguments.out:
+        tuned.frontier.save(arguments.out)
+    if not _write_json(arguments.json, show.frontier_json(tuned.frontier)):
+        _show_tuned(records, tuned, arguments)
+
+
+def _show_tuned(records: Records, tuned: Tuned, arguments: argparse.Namespace) -> None:
+    show.records(records)
+    show.remarks([*remarks(records), *show.signal_remarks(tuned.frontier)])
+    show.frontier(tuned.frontier)
+    for name, path in (("Frontier", arguments.out), ("Report", arguments.report)):
+        if path:
+            show.line(f"{name} written to {path}")
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    """Replays a frontier on records that it has not seen."""
+    _check_writable(arguments.report, arguments.json)
+    frontier, records = Frontier.load(arguments.frontier), _read(arguments)
+    with _progress() as progress:
+        progress("replaying policies")
+        evaluation = evaluate_frontier(frontier, records)
+        if arguments.report:
+            progress("drawing the report")
+            write_report(arguments.report, frontier, records, evaluation=evaluation)
+    if not _write_json(arguments.json, show.evaluation_json(frontier, evaluation)):
+        show.remarks(remarks(records))
+        show.evaluation(frontier, evaluation)
+        if arguments.report:
+            show.line(f"Report written to {arguments.report}")
+
+
+def replay(arguments: argparse.Namespace) -> None:
+    """Writes each query's way through the models."""
+    _check_writable(arguments.out)
+    frontier, records = Frontier.load(arguments.frontier), _read(arguments)
+    with _progress() as progress:
+        progress("replaying policies")
+        write_table(_decisions(frontier, records), arguments.out)
+    num_points, num_queries = len(frontier.points), records.num_queries
+    show.line(
+        f"{num_points * num_queries} decisions ({num_points} points, {num_queries} queries) "
+        f"written to {arguments.out}"
+    )
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Describes the records and how well the model fits them."""
+    _check_writable(arguments.json)
+    records = _read(arguments)
+    with _progress() as progress:
+        progress("fitting the joint model")
+        fit = fit_cascade(records, **_fit_settings(arguments))
+        rows = show.fit_rows(fit, records)
+    if not _write_json(arguments.json, show.check_json(fit, rows, records)):
+        show.records(records)
+        show.remarks(remarks(records))
+        show.fit(fit, rows)
+
+
+def _decisions(frontier: Frontier, records: Records) -> pa.Table:
+    """One row per point and query, in the columns of the design."""
+    result = replay_policies(frontier, records)
+    count = len(frontier.points)
+    names = np.array([*frontier.models], object)
+    accepted = np.asarray(result.route.ended_by) == ACCEPT
+    answered_by = np.where(accepted, names[np.asarray(result.route.last)], None)
+    paths = np.asarray(result.route.path)
+    # Few distinct ways are taken by many queries: join the names once per way.
+    ways, which = np.unique(paths.reshape(-1, paths.shape[-1]), axis=0, return_inverse=True)
+    written = np.array([">".join(names[way[way >= 0]]) for way in ways], object)
+    queries = pa.array(records.queries.tolist())
+    columns = {
+        "point": np.repeat(np.arange(count), records.num_queries),
+        "query": pa.chunked_array([queries] * count),
+        "answered_by": pa.array(answered_by.reshape(-1).tolist(), pa.string()),
+        "path": pa.array(written[which.reshape(-1)].tolist(), pa.string()),
+        "cost_usd": pa.array(np.asarray(result.cost_usd).reshape(-1), from_pandas=True),
+        "latency_s": pa.array(np.asarray(result.latency_s).reshape(-1), from_pandas=True),
+        "correct": pa.array(np.asarray(result.correct).reshape(-1), from_pandas=True).cast(
+            pa.int8()
+        ),
+    }
+    return pa.table(columns)
+
+
+def _read(arguments: argparse.Namespace) -> Records:
+    records = read_records(arguments.table, prices=arguments.token_prices)
+    models = getattr(arguments, "models", None)
+    return records if models is None else records.select(models)
+
+
+def _fit_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "calibration": _CALIBRATIONS[arguments.calibration](),
+        "marginal": _MARGINALS[arguments.marginal](),
+        "copula": _COPULAS[arguments.copula],
+    }
+
+
+def _error_prices(words: list[str] | None) -> np.ndarray | None:
+    if words is None:
+        return None
+    try:
+        low, high, count = float(words[0]), float(words[1]), int(words[2])
+        usable = 0 < low <= high < np.inf and count >= 1
+    except ValueError:
+        usable, low, high, count = False, 0.0, 0.0, 0
+    if not usable:
+        raise InvalidInputError(
+            "`--prices LOW HIGH N` needs two prices above 0 dollars, the lower first, and a whole "
+            f"number of points; got {' '.join(words)}."
+        )
+    return np.geomspace(low, high, count)
+
+
+def _check_writable(*paths: str | None) -> None:
+    """Finds out before the work, not after it, that a result has nowhere to go."""
+    for path in paths:
+        if path and path != "-" and not Path(path).absolute().parent.is_dir():
+            raise InvalidInputError(
+                f"There is no folder {Path(path).parent} to write {Path(path).name} into."
+            )
+
+
+def _write_json(path: str | None, content: dict[str, Any]) -> bool:
+    """Writes JSON to a file or standard output; returns whether it has taken the tables' place."""
+    if path is None:
+        return False
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+    if path == "-":
+        print(text)
+        return True
+    with replaced_file(path) as temporary:
+        Path(temporary).write_text(text + "\n", encoding="utf-8")
+    return False
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Shows the present step on standard error, if that is a terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda step: None
+        return
+    with console.status("starting") as status:
+        yield lambda step: status.update(f"{step} ...")
+
+

@@ -1,0 +1,143 @@
+"""Does a cascade pay? The answer in words, and the prices at which it does."""
+
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from jaxcascade.tuning.evaluate import Evaluation
+from jaxcascade.tuning.frontier import Frontier
+
+_CLEAR = 2.0
+
+
+class PriceRange(NamedTuple):
+    """Neighbouring prices at which a cascade clearly beats the best single model.
+
+    Attributes:
+        low: Smallest price of an error, in dollars.
+        high: Largest.
+        saving: Average share of the single model's loss that is saved.
+        standard_error: Average standard error of that share at one price.
+    """
+
+    low: float
+    high: float
+    saving: float
+    standard_error: float
+
+
+class Verdict(NamedTuple):
+    """What to tell the user.
+
+    Attributes:
+        text: The answer in words.
+        pays: Where the saving is more than two standard errors; empty where it nowhere is.
+        saving: Average saving over all prices of the frontier, as a share; may be negative.
+        source: "held-out training queries", "test queries", or "nothing" without either.
+    """
+
+    text: str
+    pays: tuple[PriceRange, ...]
+    saving: float
+    source: str
+
+
+def verdict(frontier: Frontier, evaluation: Evaluation | None = None) -> Verdict:
+    """Judges a frontier by an evaluation, or else by its cross-validated gains.
+
+    Args:
+        frontier: See `tune`.
+        evaluation: Its evaluation on records that it has not seen.
+    """
+    singles = f"Best single model: {_single_ranges(frontier)}."
+    if evaluation is not None:
+        policy, single = evaluation.loss, evaluation.single_loss
+        error, source = evaluation.gain_standard_error, "test queries"
+    elif frontier.held_out is not None:
+        policy, single = frontier.held_out.policy_loss, frontier.held_out.single_loss
+        error, source = frontier.held_out.gain_standard_error, "held-out training queries"
+    else:
+        text = "Too few labels to hold any out, so there is no verdict on unseen queries."
+        return Verdict(f"{text} {singles}", (), float("nan"), "nothing")
+    positive = single > 0
+    scale = np.where(positive, single, 1.0)
+    saving, error = np.where(positive, 1 - policy / scale, 0.0), error / scale
+    average = 1 - float(np.exp(np.mean(np.log(np.maximum(1 - saving, 1e-12)))))
+    cascades = np.array([len(point.policy.rules) > 1 for point in frontier.points])
+    clear = cascades & (saving > _CLEAR * error)
+    pays = _ranges(frontier.error_prices, clear, saving, error)
+    opening = _opening(pays, cascades.any(), average, source, len(frontier.points))
+    return Verdict(f"{opening} {singles}", pays, average, source)
+
+
+def dollars(amount: float) -> str:
+    """Writes an amount with three significant digits and no exponent where it can be read.
+
+    Example:
+        >>> dollars(0.000123456), dollars(12.3456), dollars(1234567.0)
+        ('$0.000123', '$12.3', '$1,230,000')
+    """
+    if amount == 0 or not np.isfinite(amount):
+        return f"${amount:g}"
+    digits = max(0, 2 - int(np.floor(np.log10(abs(amount)))))
+    rounded = float(f"{amount:.3g}")
+    return f"${rounded:,.{digits}f}" if digits <= 12 else f"${amount:.3g}"
+
+
+def _opening(
+    pays: tuple[PriceRange, ...], any_cascade: bool, average: float, source: str, count: int
+) -> str:
+    if pays:
+        where = "; ".join(
+            f"from {dollars(r.low)} to {dollars(r.high)} per error it saves {r.saving:.1%} of the "
+            f"best single model's loss (standard error {r.standard_error:.1%})"
+            for r in pays
+        )
+        compared = f"{average:.1%} less" if average >= 0 else f"{-average:.1%} more"
+        return (
+            f"A cascade pays: on {source}, {where}. Over all {count} prices the recommendations "
+            f"lose {compared} than the best single model."
+        )
+    if not any_cascade:
+        return "No cascade pays here: a single model is recommended at every price."
+    compared = f"{average:.1%} less" if average >= 0 else f"{-average:.1%} more"
+    return (
+        f"No cascade clearly pays here: on {source} the recommendations lose {compared} than the "
+        f"best single model on average over {count} prices, and nowhere save more than two "
+        "standard errors."
+    )
+
+
+def _ranges(
+    prices: Float[np.ndarray, " p"],
+    clear: Bool[np.ndarray, " p"],
+    saving: Float[np.ndarray, " p"],
+    error: Float[np.ndarray, " p"],
+) -> tuple[PriceRange, ...]:
+    ranges = []
+    for is_clear, run in groupby(range(len(prices)), key=lambda p: bool(clear[p])):
+        at = list(run)
+        if is_clear:
+            ranges.append(
+                PriceRange(
+                    float(prices[at[0]]),
+                    float(prices[at[-1]]),
+                    float(np.mean(saving[at])),
+                    float(np.mean(error[at])),
+                )
+            )
+    return tuple(ranges)
+
+
+def _single_ranges(frontier: Frontier) -> str:
+    runs = [
+        (name, [point.prices.error for point in points])
+        for name, points in groupby(frontier.points, key=lambda point: point.best_single)
+    ]
+    if len(runs) == 1:
+        return f"{runs[0][0]} at every price"
+    parts = [f"{runs[0][0]} up to {dollars(runs[0][1][-1])} per error"]
+    parts += [f"{name} from {dollars(prices[0])}" for name, prices in runs[1:]]
+    return ", ".join(parts)
