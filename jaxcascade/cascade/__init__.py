@@ -53,9 +53,9 @@ from jaxcascade.cascade.storage import (
 __all__ = [
     "ABSTAIN",
     "ACCEPT",
+    "MISSING",
     "CascadeFit",
     "CascadeModel",
-    "MISSING",
     "MarkovChain",
     "Observations",
     "Outcome",

@@ -60,8 +60,9 @@ def markov_chain(model: CascadeModel, num_cells: int = 128) -> MarkovChain:
         corners = jnp.maximum(jnp.diff(jnp.diff(joint, axis=0), axis=1), 0.0)
         total = corners.sum(axis=1, keepdims=True)
         # A cell without mass is never left: any law will do, and the marginal one is finite.
-        return given_below, jnp.where(total > 0, corners / jnp.where(total > 0, total, 1.0),
-                                      jnp.diff(v))
+        return given_below, jnp.where(
+            total > 0, corners / jnp.where(total > 0, total, 1.0), jnp.diff(v)
+        )
 
     rows = jax.vmap(pair, in_axes=(0, None, 0))
     given_below, kernel = jax.lax.map(

@@ -72,7 +72,9 @@ def fit_cascade(
     """
     records = in_cost_order(records)
     weight = jnp.ones(records.num_queries)
-    return fit_weighted(observations(records), weight, records.models, calibration, marginal, copula)
+    return fit_weighted(
+        observations(records), weight, records.models, calibration, marginal, copula
+    )
 
 
 def in_cost_order(records: Records) -> Records:
@@ -144,9 +146,7 @@ def fit_weighted(
         marginals.marginal,
         pairs.copula,
     )
-    return CascadeFit(
-        model, marginals.log_likelihood, marginals.num_steps, pairs.log_likelihood
-    )
+    return CascadeFit(model, marginals.log_likelihood, marginals.num_steps, pairs.log_likelihood)
 
 
 def transforms(
@@ -187,8 +187,6 @@ def _fit_pairs(
     return jax.tree.map(lay_out, blank, fits)
 
 
-def _weighted_mean(
-    values: Float[Array, "n k"], weight: Float[Array, "n k"]
-) -> Float[Array, " k"]:
+def _weighted_mean(values: Float[Array, "n k"], weight: Float[Array, "n k"]) -> Float[Array, " k"]:
     known = weight * ~jnp.isnan(values)
     return jnp.sum(jnp.nan_to_num(values) * known, axis=0) / known.sum(axis=0)

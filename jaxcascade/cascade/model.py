@@ -71,9 +71,7 @@ class CascadeModel(eqx.Module):
 
 
 @eqx.filter_jit
-def calibrate(
-    calibrator: Calibrator, log_confidence: Float[Array, "n k"]
-) -> Float[Array, "n k"]:
+def calibrate(calibrator: Calibrator, log_confidence: Float[Array, "n k"]) -> Float[Array, "n k"]:
     """Applies stacked calibrators, one per column."""
     known = ~jnp.isnan(log_confidence)
     safe = jnp.where(known, log_confidence, 0.0)

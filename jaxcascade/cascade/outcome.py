@@ -49,7 +49,7 @@ def loss(outcome: Outcome, prices: Prices) -> Float[Array, "*batch"]:
 
     Example:
         >>> import jax
-import jax.numpy as jnp
+    import jax.numpy as jnp
         >>> half = Outcome(*map(jnp.array, (0.5, 0.0, 0.01, 2.0)), jnp.ones(1))
         >>> float(loss(half, Prices(error=1.0)))
         0.51

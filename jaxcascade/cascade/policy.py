@@ -90,9 +90,7 @@ class Policy:
             )
         rules = {
             model: Rule((float(threshold),), (following, "accept"))
-            for model, following, threshold in zip(
-                models[:-1], models[1:], thresholds, strict=True
-            )
+            for model, following, threshold in zip(models[:-1], models[1:], thresholds, strict=True)
         }
         return cls(models[0], rules | {models[-1]: Rule((), ("accept",))})
 

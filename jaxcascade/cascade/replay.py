@@ -56,9 +56,7 @@ def route(policy: PolicyArrays, confidence: Float[Array, " k"]) -> Route:
         going = at >= 0
         here = jnp.maximum(at, 0)
         interval = jnp.sum(confidence[here] > policy.breakpoints[here])
-        action = jnp.where(
-            jnp.isnan(confidence[here]), MISSING, policy.actions[here, interval]
-        )
+        action = jnp.where(jnp.isnan(confidence[here]), MISSING, policy.actions[here, interval])
         path = path.at[count].set(jnp.where(going, here, path[count]))
         state = (
             jnp.where(going, action, at),
@@ -75,9 +73,7 @@ def route(policy: PolicyArrays, confidence: Float[Array, " k"]) -> Route:
 
 
 @eqx.filter_jit
-def replay(
-    policies: PolicyArrays, confidence: Float[Array, "n k"], data: Observations
-) -> Replay:
+def replay(policies: PolicyArrays, confidence: Float[Array, "n k"], data: Observations) -> Replay:
     """Follows policies on every recorded query.
 
     Args:

@@ -183,7 +183,9 @@ def _decode_value(value: Any, where: str) -> Any:
         return jnp.asarray(np.array(value, float))
     except (TypeError, ValueError):
         shown = json.dumps(value)[:60]
-        raise FileFormatError(f"{where} must be numbers in a regular array; it is {shown}.") from None
+        raise FileFormatError(
+            f"{where} must be numbers in a regular array; it is {shown}."
+        ) from None
 
 
 def _check_counts(model: CascadeModel, where: str) -> None:

@@ -67,9 +67,7 @@ def _add_tune(verbs) -> None:
     _add_table(verb, "TRAIN", "labelled runs")
     verb.add_argument("--out", metavar="FILE", help="frontier to write, as JSON")
     _add_models(verb)
-    verb.add_argument(
-        "--method", choices=METHODS, default="best", help=_described(METHODS, "best")
-    )
+    verb.add_argument("--method", choices=METHODS, default="best", help=_described(METHODS, "best"))
     verb.add_argument(
         "--prices",
         nargs=3,
@@ -151,7 +149,7 @@ def _add_models(verb: argparse.ArgumentParser) -> None:
         "--models",
         type=model_names,
         metavar="A,B,C",
-        help='models to use (default: all); quote a name that has a comma: \'"a,b",c\'',
+        help="models to use (default: all); quote a name that has a comma: '\"a,b\",c'",
     )
 
 

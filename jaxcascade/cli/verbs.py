@@ -43,9 +43,10 @@ from jaxcascade.tuning import (
     THRESHOLDS,
     Frontier,
     Tuned,
+    replay_policies,
 )
 from jaxcascade.tuning import evaluate as evaluate_frontier
-from jaxcascade.tuning import replay_policies, tune as tune_frontier
+from jaxcascade.tuning import tune as tune_frontier
 
 _METHODS = {
     "best": BEST_OF_ALL,
@@ -256,5 +257,3 @@ def _progress() -> Iterator[Callable[[str], None]]:
         return
     with console.status("starting") as status:
         yield lambda step: status.update(f"{step} ...")
-
-

@@ -52,7 +52,7 @@ class Gumbel(Copula):
         return x + y - a + power - log_a + jnp.log(a + self.theta - 1.0)
 
     def h_function(self, u: Float[Array, "..."], v: Float[Array, "..."]) -> Float[Array, "..."]:
-        x, _, log_x, _, log_a = _exponents(self.theta, u, v)
+        _, _, log_x, _, log_a = _exponents(self.theta, u, v)
         excess = _excess(self.theta, u, v)
         value = jnp.exp(-excess + (self.theta - 1.0) * (log_x - log_a))
         return jnp.where(v >= 1, 1.0, jnp.where(v > 0, value, 0.0))

@@ -1,1 +1,25 @@
-"""Room."""
+"""Special functions with their derivatives, quadrature rules and rank correlation."""
+
+from jaxcascade.numerics.beta import (
+    betainc,
+    betaincc,
+    betainccinv,
+    betaincinv,
+    log_betainc,
+    log_betaincc,
+)
+from jaxcascade.numerics.kendall import kendall_tau
+from jaxcascade.numerics.quadrature import QuadratureRule, arcsine_rule, gauss_legendre
+
+__all__ = [
+    "QuadratureRule",
+    "arcsine_rule",
+    "betainc",
+    "betaincc",
+    "betainccinv",
+    "betaincinv",
+    "gauss_legendre",
+    "kendall_tau",
+    "log_betainc",
+    "log_betaincc",
+]

@@ -41,9 +41,7 @@ class Source:
 
 def _single_models(pool: Pool, _: Prices) -> PolicyArrays:
     k = len(pool.models)
-    return PolicyArrays(
-        jnp.arange(k), jnp.full((k, k, 1), jnp.inf), jnp.full((k, k, 2), ACCEPT)
-    )
+    return PolicyArrays(jnp.arange(k), jnp.full((k, k, 1), jnp.inf), jnp.full((k, k, 2), ACCEPT))
 
 
 def _pairs(pool: Pool, _: Prices) -> PolicyArrays:

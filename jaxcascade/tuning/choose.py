@@ -132,5 +132,3 @@ def _pick(groups: list[PolicyArrays], index: int, models: tuple[str, ...]) -> Po
             return Policy.from_arrays(PolicyArrays(*(part[index] for part in group)), models)
         index -= count
     raise AssertionError("the index is of one of the groups")
-
-

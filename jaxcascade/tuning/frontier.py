@@ -280,7 +280,9 @@ def _decode_rule(content: Any, models: Sequence[str], where: str) -> Rule:
         raise FileFormatError(f"{where} must be an object.")
     breakpoints = take(content, "breakpoints", list, where)
     actions = take(content, "actions", list, where)
-    if not all(isinstance(edge, int | float) and not isinstance(edge, bool) for edge in breakpoints):
+    if not all(
+        isinstance(edge, int | float) and not isinstance(edge, bool) for edge in breakpoints
+    ):
         raise FileFormatError(f"{where}: breakpoints must be numbers; got {breakpoints}.")
     for action in actions:
         if action not in ("accept", "abstain", *models):

@@ -117,9 +117,18 @@ def _solve(
     )
 
 
-def _trace(chain, tables, asking, price, allowed, further, start, edge) -> PolicyArrays:
+def _trace(
+    chain: MarkovChain,
+    tables: _Tables,
+    asking: Array,
+    price: Array,
+    allowed: Chains,
+    further: Array,
+    start: Array,
+    edge: Array,
+) -> PolicyArrays:
     """Follows the minimisers along the one path that is taken."""
-    k, num_edges = chain.edges.shape
+    k = chain.edges.shape[0]
 
     def step(state: tuple, _: None) -> tuple[tuple, None]:
         at, edge, going, breakpoints, actions = state

@@ -194,7 +194,7 @@ def _error_prices(
 def _check_request(records: Records, latency_price: float, abstention_price: float) -> None:
     if records.num_models < 2 and not np.isfinite(abstention_price):
         raise RecordsError(
-            f'`model` must have at least two values to choose between; the records have only '
+            f"`model` must have at least two values to choose between; the records have only "
             f'"{records.models[0]}". Record another model, or give a price of abstention to tune '
             "when to hand a query to a person."
         )

@@ -1,0 +1,295 @@
+"""Results on the terminal and as JSON."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from jaxcascade.calibration import auroc, ece
+from jaxcascade.cascade import CascadeFit, observations, transforms
+from jaxcascade.numerics.distance import cramer_von_mises
+from jaxcascade.records import Records
+from jaxcascade.reports import PolicyRow, policy_rows
+from jaxcascade.tuning import Evaluation, Frontier, Point, Verdict, dollars, verdict
+
+_MIN_WIDTH = 120
+
+
+def line(text: str) -> None:
+    """Prints a line."""
+    _console().print(escape(text))
+
+
+def remarks(lines: list[str]) -> None:
+    """Prints what the user should know, one note a line."""
+    for text in lines:
+        line(f"Note: {text}")
+
+
+def records(table: Records) -> None:
+    """Prints how large the records are and what each model is like."""
+    summary = table.summary()
+    line(f"{summary.num_queries} queries, {summary.num_models} models")
+    rows = _table("model", "right", "cost per 1,000", "seconds", "certain", "missing", "unlabelled")
+    for j, name in enumerate(table.models):
+        rows.add_row(
+            escape(name),
+            _percent(summary.accuracy[name]),
+            dollars(1000 * summary.mean_cost_usd[name]),
+            _seconds(table, j),
+            _percent(summary.certain[name]),
+            str(summary.missing[name] or ""),
+            str(summary.unlabelled[name] or ""),
+        )
+    _console().print(rows)
+
+
+def signal_remarks(frontier: Frontier) -> list[str]:
+    """Names the models whose confidence carries no information about being right."""
+    informative = getattr(frontier.calibrators, "informative", None)
+    if informative is None:
+        return []
+    return [
+        f'"{name}" is not more often right when it is more confident: its confidence is ignored.'
+        for name, useful in zip(frontier.models, np.asarray(informative), strict=True)
+        if not useful
+    ]
+
+
+def frontier(found: Frontier) -> None:
+    """Prints the verdict and the recommended policies."""
+    _policies(policy_rows(found), "held out")
+    line(verdict(found).text)
+
+
+def evaluation(found: Frontier, seen: Evaluation) -> None:
+    """Prints the verdict and what the policies did."""
+    _policies(policy_rows(found, seen), "evaluated")
+    line(verdict(found, seen).text)
+
+
+def _policies(rows: list[PolicyRow], source: str) -> None:
+    table = _table(
+        "price of an error", "policy", "wrong", "cost per 1,000", f"saved, {source}", "+-"
+    )
+    for row in rows:
+        low, high = dollars(row.lowest_price), dollars(row.highest_price)
+        relative = row.gain_standard_error * row.saving / row.gain_usd if row.gain_usd else 0.0
+        table.add_row(
+            low if low == high else f"{low} to {high}",
+            escape(row.policy),
+            _percent(row.error),
+            dollars(1000 * row.cost_usd),
+            _percent(row.saving),
+            _percent(abs(relative)),
+        )
+    _console().print(table)
+
+
+class FitRow(NamedTuple):
+    """How well one model's confidence is calibrated and its law fitted."""
+
+    model: str
+    accuracy: float
+    ece: float
+    auroc: float
+    distance: float
+    low: float
+    high: float
+    atom_low: float
+    atom_high: float
+    informative: bool
+
+
+def fit_rows(fit: CascadeFit, table: Records) -> list[FitRow]:
+    """Measures calibration and goodness of fit on the records that the model was fitted to."""
+    model = fit.model
+    table = table.select(model.models)
+    confidence = model.calibrate(observations(table).log_confidence)
+    _, levels = transforms(model.marginal, confidence)
+    confidence, levels = np.asarray(confidence), np.asarray(levels)
+    informative = np.asarray(getattr(model.calibrator, "informative", np.ones(len(model.models))))
+    return [
+        _fit_row(fit, j, confidence[:, j], levels[:, j], table.correct[:, j], bool(informative[j]))
+        for j in range(len(model.models))
+    ]
+
+
+def _fit_row(
+    fit: CascadeFit,
+    j: int,
+    confidence: Float[np.ndarray, " n"],
+    levels: Float[np.ndarray, " n"],
+    correct: Float[np.ndarray, " n"],
+    informative: bool,
+) -> FitRow:
+    asked = ~np.isnan(confidence)
+    labelled = asked & ~np.isnan(correct)
+    answers = jnp.asarray(confidence[labelled]), jnp.asarray(correct[labelled])
+    law = jax.tree.map(lambda leaf: leaf[j], fit.model.marginal)
+    return FitRow(
+        fit.model.models[j],
+        float(np.mean(correct[labelled])),
+        float(ece(*answers)),
+        float(auroc(*answers)),
+        cramer_von_mises(confidence[asked], levels[asked]),
+        float(law.low),
+        float(law.high),
+        float(law.atom_low),
+        float(law.atom_high),
+        informative,
+    )
+
+
+def fit(found: CascadeFit, rows: list[FitRow]) -> None:
+    """Prints calibration and goodness of fit per model, and Kendall's tau per pair."""
+    table = _table(
+        "model",
+        "ECE",
+        "AUROC",
+        "distance of law",
+        "confidence",
+        "at lowest",
+        "at highest",
+        "signal",
+    )
+    for row in rows:
+        table.add_row(
+            escape(row.model),
+            _percent(row.ece),
+            f"{row.auroc:.3f}",
+            f"{row.distance:.3f}",
+            f"{row.low:.3f} to {row.high:.3f}",
+            _percent(row.atom_low),
+            _percent(row.atom_high),
+            "yes" if row.informative else "none",
+        )
+    _console().print(table)
+    taus = np.asarray(found.model.copula.tau)
+    pairs = _table("Kendall's tau", *(str(j + 1) for j in range(len(rows))))
+    for i, row in enumerate(rows):
+        cells = ["" if i == j else f"{taus[i, j]:.2f}" for j in range(len(rows))]
+        pairs.add_row(f"{i + 1} {escape(row.model)}", *cells)
+    _console().print(pairs)
+
+
+def check_json(found: CascadeFit, rows: list[FitRow], table: Records) -> dict[str, Any]:
+    """Returns the diagnostics as JSON can hold them."""
+    return {
+        "num_queries": table.num_queries,
+        "models": [{name: _plain(value) for name, value in row._asdict().items()} for row in rows],
+        "kendall_tau": np.asarray(found.model.copula.tau).tolist(),
+        "copula_log_likelihood": np.asarray(found.copula_log_likelihood).tolist(),
+        "marginal_log_likelihood": np.asarray(found.marginal_log_likelihood).tolist(),
+    }
+
+
+def frontier_json(found: Frontier) -> dict[str, Any]:
+    """Returns the recommendations and the verdict as JSON can hold them."""
+    held_out = found.held_out
+    points = [_point_json(point) for point in found.points]
+    if held_out is not None:
+        for p, point in enumerate(points):
+            point |= {
+                "held_out_loss": float(held_out.policy_loss[p]),
+                "held_out_single_loss": float(held_out.single_loss[p]),
+                "gain_standard_error": float(held_out.gain_standard_error[p]),
+            }
+    return {"verdict": _verdict_json(verdict(found)), "points": points}
+
+
+def evaluation_json(found: Frontier, seen: Evaluation) -> dict[str, Any]:
+    """Returns the evaluation as JSON can hold it."""
+    points = [
+        _point_json(point)
+        | {
+            "error": _plain(seen.outcome.error[p]),
+            "abstention": _plain(seen.outcome.abstention[p]),
+            "cost_usd": _plain(seen.outcome.cost_usd[p]),
+            "latency_s": _plain(seen.outcome.latency_s[p]),
+            "answered_by": _shares(found, seen.outcome.answered_by[p]),
+            "loss": float(seen.loss[p]),
+            "single_loss": float(seen.single_loss[p]),
+            "gain_standard_error": float(seen.gain_standard_error[p]),
+            "num_queries": int(seen.num_queries[p]),
+        }
+        for p, point in enumerate(found.points)
+    ]
+    singles = {
+        name: {
+            "error": _plain(seen.singles.error[j]),
+            "accuracy": _plain(1.0 - float(seen.singles.error[j])),
+            "cost_usd": _plain(seen.singles.cost_usd[j]),
+            "latency_s": _plain(seen.singles.latency_s[j]),
+        }
+        for j, name in enumerate(found.models)
+    }
+    return {
+        "verdict": _verdict_json(verdict(found, seen)),
+        "mean_loss_ratio": seen.mean_ratio,
+        "singles": singles,
+        "points": points,
+    }
+
+
+def _point_json(point: Point) -> dict[str, Any]:
+    return {
+        "price_of_error": point.prices.error,
+        "policy": point.policy.describe(),
+        "kind": point.kind,
+        "best_single": point.best_single,
+        "expected_error": _plain(point.expected.error),
+        "expected_cost_usd": _plain(point.expected.cost_usd),
+        "training_error": _plain(point.training.error),
+        "training_cost_usd": _plain(point.training.cost_usd),
+    }
+
+
+def _verdict_json(found: Verdict) -> dict[str, Any]:
+    return {
+        "text": found.text,
+        "source": found.source,
+        "saving": _plain(found.saving),
+        "pays": [price_range._asdict() for price_range in found.pays],
+    }
+
+
+def _shares(found: Frontier, shares: Any) -> dict[str, float]:
+    return dict(zip(found.models, np.asarray(shares, float).tolist(), strict=True))
+
+
+def _plain(value: Any) -> Any:
+    """Returns what JSON can hold: NaN and infinities become null."""
+    if isinstance(value, str | bool):
+        return value
+    return float(value) if np.isfinite(value) else None
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 or column == "policy" else "right")
+    return table
+
+
+def _console() -> Console:
+    """Writes to standard output; when that is no terminal, wide enough not to break the tables."""
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal and console.width < _MIN_WIDTH:
+        return Console(highlight=False, width=_MIN_WIDTH)
+    return console
+
+
+def _percent(share: float) -> str:
+    return "" if np.isnan(share) else f"{100 * share:.1f} %"
+
+
+def _seconds(table: Records, j: int) -> str:
+    if table.latency_s is None or np.isnan(table.latency_s[:, j]).all():
+        return ""
+    return f"{np.nanmean(table.latency_s[:, j]):.2f}"

