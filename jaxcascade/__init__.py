@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jaxcascade.errors import JaxcascadeError
     from jaxcascade.records import Records, example_records, read_records
     from jaxcascade.reports import write_report
-    from jaxcascade.tuning import Frontier, evaluate, tune, verdict
+    from jaxcascade.tuning import Frontier, evaluate, load_frontier, save_frontier, tune, verdict
 
 _HOME = {
     "CascadeModel": "cascade",
@@ -36,7 +36,9 @@ _HOME = {
     "example_records": "records",
     "expected_outcome": "cascade",
     "fit_cascade": "cascade",
+    "load_frontier": "tuning",
     "read_records": "records",
+    "save_frontier": "tuning",
     "tune": "tuning",
     "verdict": "tuning",
     "write_report": "reports",
@@ -56,7 +58,9 @@ __all__ = [
     "example_records",
     "expected_outcome",
     "fit_cascade",
+    "load_frontier",
     "read_records",
+    "save_frontier",
     "tune",
     "verdict",
     "write_report",

@@ -140,7 +140,7 @@ def _add_table(verb: argparse.ArgumentParser, name: str, what: str) -> None:
     verb.add_argument(
         "--token-prices",
         metavar="FILE",
-        help="JSON or CSV of dollars per million tokens, where the table has tokens but no cost_usd",
+        help="JSON or CSV of dollars per million tokens, for a table with tokens but no cost_usd",
     )
 
 

@@ -43,7 +43,9 @@ from jaxcascade.tuning import (
     THRESHOLDS,
     Frontier,
     Tuned,
+    load_frontier,
     replay_policies,
+    save_frontier,
 )
 from jaxcascade.tuning import evaluate as evaluate_frontier
 from jaxcascade.tuning import tune as tune_frontier
@@ -109,7 +111,7 @@ def tune(arguments: argparse.Namespace) -> None:
             progress("drawing the report")
             write_report(arguments.report, tuned.frontier, records, model=tuned.fit.model)
     if arguments.out:
-        tuned.frontier.save(arguments.out)
+        save_frontier(tuned.frontier, arguments.out)
     if not _write_json(arguments.json, show.frontier_json(tuned.frontier)):
         _show_tuned(records, tuned, arguments)
 
@@ -126,7 +128,7 @@ def _show_tuned(records: Records, tuned: Tuned, arguments: argparse.Namespace) -
 def evaluate(arguments: argparse.Namespace) -> None:
     """Replays a frontier on records that it has not seen."""
     _check_writable(arguments.report, arguments.json)
-    frontier, records = Frontier.load(arguments.frontier), _read(arguments)
+    frontier, records = load_frontier(arguments.frontier), _read(arguments)
     with _progress() as progress:
         progress("replaying policies")
         evaluation = evaluate_frontier(frontier, records)
@@ -143,7 +145,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
 def replay(arguments: argparse.Namespace) -> None:
     """Writes each query's way through the models."""
     _check_writable(arguments.out)
-    frontier, records = Frontier.load(arguments.frontier), _read(arguments)
+    frontier, records = load_frontier(arguments.frontier), _read(arguments)
     with _progress() as progress:
         progress("replaying policies")
         write_table(_decisions(frontier, records), arguments.out)

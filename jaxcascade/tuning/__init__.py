@@ -31,6 +31,10 @@ from jaxcascade.tuning.stopping import (
     StoppingSolution,
     optimal_stopping,
 )
+from jaxcascade.tuning.storage import (
+    load_frontier,
+    save_frontier,
+)
 from jaxcascade.tuning.thresholds import (
     Chains,
     RationalTuning,
@@ -73,11 +77,13 @@ __all__ = [
     "choose_policies",
     "dollars",
     "evaluate",
+    "load_frontier",
     "optimal_stopping",
     "price_grid",
     "query_losses",
     "rational_tuning",
     "replay_policies",
+    "save_frontier",
     "tune",
     "verdict",
 ]

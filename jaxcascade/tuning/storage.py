@@ -1,0 +1,214 @@
+"""A frontier as one JSON file: readable, reviewable, strictly checked, enough to route by."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcascade.calibration import Calibrator
+from jaxcascade.cascade import Outcome, Policy, Prices, Rule
+from jaxcascade.cascade.storage import decode, encode, read_json, take, write_json
+from jaxcascade.errors import FileFormatError, PolicyError
+from jaxcascade.tuning.frontier import Frontier, HeldOut, Point
+
+FRONTIER_FORMAT, FRONTIER_VERSION = "jaxcascade.frontier", 1
+_OUTCOME_MEMBERS = ("error", "abstention", "cost_usd", "latency_s")
+
+
+def save_frontier(frontier: Frontier, path: str | PathLike) -> None:
+    """Writes a frontier as JSON, whole or not at all.
+
+    Args:
+        frontier: See `tune`.
+        path: File to write, by custom ending in `.json`.
+    """
+    write_json(_encode_frontier(frontier), path)
+
+
+def load_frontier(path: str | PathLike) -> Frontier:
+    """Reads what `save_frontier` wrote.
+
+    Raises:
+        FileFormatError: The file is missing, cut short, of another version, or edited into
+            something that cannot be followed.
+    """
+    content = read_json(path, FRONTIER_FORMAT, FRONTIER_VERSION)
+    try:
+        return _decode_frontier(content, str(path))
+    except PolicyError as error:
+        raise FileFormatError(f"{path} cannot be followed: {error}") from None
+
+
+def _one(calibrators: Calibrator, j: int) -> Calibrator:
+    return jax.tree.map(lambda leaf: leaf[j], calibrators)
+
+
+def _encode_frontier(frontier: Frontier) -> dict[str, Any]:
+    held_out = frontier.held_out
+    on_host = jax.tree.map(np.asarray, frontier.calibrators)
+    models = [
+        {
+            "name": name,
+            "cost_usd": float(frontier.cost_usd[j]),
+            "latency_s": _number(frontier.latency_s[j]),
+            "calibrator": encode(_one(on_host, j)),
+        }
+        for j, name in enumerate(frontier.models)
+    ]
+    return {
+        "format": FRONTIER_FORMAT,
+        "version": FRONTIER_VERSION,
+        "models": models,
+        "points": [_encode_point(point, frontier.models) for point in frontier.points],
+        "held_out": None
+        if held_out is None
+        else {name: values.tolist() for name, values in held_out._asdict().items()},
+    }
+
+
+def _encode_point(point: Point, models: Sequence[str]) -> dict[str, Any]:
+    rules = {
+        name: {"breakpoints": list(rule.breakpoints), "actions": list(rule.actions)}
+        for name, rule in point.policy.rules.items()
+    }
+    return {
+        "prices": {name: _number(value) for name, value in point.prices._asdict().items()},
+        "kind": point.kind,
+        "policy": {"start": point.policy.start, "rules": rules},
+        "expected": _encode_outcome(point.expected, models),
+        "training": _encode_outcome(point.training, models),
+        "best_single": point.best_single,
+    }
+
+
+def _encode_outcome(outcome: Outcome, models: Sequence[str]) -> dict[str, Any]:
+    members = {name: _number(getattr(outcome, name)) for name in _OUTCOME_MEMBERS}
+    shares = np.asarray(outcome.answered_by).tolist()
+    return members | {"answered_by": dict(zip(models, shares, strict=True))}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _decode_frontier(content: Mapping[str, Any], where: str) -> Frontier:
+    entries = take(content, "models", list, where)
+    models = tuple(take(entry, "name", str, f"{where}: models") for entry in entries)
+    if not models or len(set(models)) != len(models):
+        raise FileFormatError(f'{where}: "models" must be a list of distinct models; got {models}.')
+    calibrators = [
+        decode(take(entry, "calibrator", Mapping, f'{where}: model "{name}"'), f'{where}: "{name}"')
+        for name, entry in zip(models, entries, strict=True)
+    ]
+    points = tuple(
+        _decode_point(point, models, f"{where}: point {number}")
+        for number, point in enumerate(take(content, "points", list, where))
+    )
+    if not points:
+        raise FileFormatError(f'{where}: "points" must not be empty.')
+    return Frontier(
+        models,
+        np.array([_positive(entry, "cost_usd", where) for entry in entries]),
+        np.array([_positive(entry, "latency_s", where, default=np.nan) for entry in entries]),
+        _stack(calibrators, where),
+        points,
+        _decode_held_out(take(content, "held_out", (Mapping, type(None)), where), points, where),
+    )
+
+
+def _stack(calibrators: list[eqx.Module], where: str) -> Calibrator:
+    for calibrator in calibrators:
+        if not isinstance(calibrator, Calibrator):
+            raise FileFormatError(f"{where}: a calibrator is a {type(calibrator).__name__}.")
+        if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(calibrator)):
+            raise FileFormatError(f"{where}: a calibrator has a value that is missing.")
+    try:
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *calibrators)
+    except (TypeError, ValueError):
+        raise FileFormatError(f"{where}: the calibrators are not all of one kind.") from None
+
+
+def _decode_point(content: Any, models: Sequence[str], where: str) -> Point:
+    if not isinstance(content, Mapping):
+        raise FileFormatError(f"{where} must be an object.")
+    prices = take(content, "prices", Mapping, where)
+    policy = take(content, "policy", Mapping, where)
+    rules = {
+        name: _decode_rule(rule, models, f'{where}: rule of "{name}"')
+        for name, rule in take(policy, "rules", Mapping, where).items()
+    }
+    start, single = take(policy, "start", str, where), take(content, "best_single", str, where)
+    for name in (*rules, start, single):
+        if name not in models:
+            raise FileFormatError(f'{where} names "{name}", which is not among the models.')
+    error = _positive(prices, "error", where)
+    if error == 0:
+        raise FileFormatError(f'{where}: the price "error" must be above 0.')
+    return Point(
+        Prices(
+            error,
+            _positive(prices, "latency", where, default=0.0),
+            _positive(prices, "abstention", where, default=np.inf),
+        ),
+        Policy(start, rules),
+        take(content, "kind", str, where),
+        _decode_outcome(take(content, "expected", Mapping, where), models, where),
+        _decode_outcome(take(content, "training", Mapping, where), models, where),
+        single,
+    )
+
+
+def _decode_rule(content: Any, models: Sequence[str], where: str) -> Rule:
+    if not isinstance(content, Mapping):
+        raise FileFormatError(f"{where} must be an object.")
+    breakpoints = take(content, "breakpoints", list, where)
+    actions = take(content, "actions", list, where)
+    if not all(type(edge) in (int, float) for edge in breakpoints):
+        raise FileFormatError(f"{where}: breakpoints must be numbers; got {breakpoints}.")
+    for action in actions:
+        if action not in ("accept", "abstain", *models):
+            raise FileFormatError(
+                f'{where}: an action must be "accept", "abstain" or a model; got {action!r}.'
+            )
+    return Rule(tuple(float(edge) for edge in breakpoints), tuple(actions))
+
+
+def _decode_outcome(content: Mapping[str, Any], models: Sequence[str], where: str) -> Outcome:
+    members = (_positive(content, name, where, default=np.nan) for name in _OUTCOME_MEMBERS)
+    shares = take(content, "answered_by", Mapping, where)
+    return Outcome(
+        *(np.array(member) for member in members),
+        np.array([_positive(shares, name, where) for name in models]),
+    )
+
+
+def _decode_held_out(
+    content: Mapping[str, Any] | None, points: Sequence[Point], where: str
+) -> HeldOut | None:
+    if content is None:
+        return None
+    columns = []
+    for name in HeldOut._fields:
+        values = take(content, name, list, f"{where}: held_out")
+        numbers = all(isinstance(value, int | float) for value in values)
+        if len(values) != len(points) or not numbers:
+            raise FileFormatError(
+                f'{where}: held_out "{name}" must be {len(points)} numbers, one per point.'
+            )
+        columns.append(np.array(values, float))
+    return HeldOut(*columns)
+
+
+def _positive(content: Mapping[str, Any], key: str, where: str, default: float | None = None):
+    """Reads a number that is not negative; null means the default, where there is one."""
+    kinds = (int, float) if default is None else (int, float, type(None))
+    value = take(content, key, kinds, where)
+    if value is None:
+        return default
+    if value < -1e-9:
+        raise FileFormatError(f'{where}: "{key}" must not be negative; it is {value}.')
+    return float(value)
