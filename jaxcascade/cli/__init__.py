@@ -1,5 +1,5 @@
 """The command line: thin verbs over the public interface."""
 
-from jaxcascade.cli.main import main
+from jaxcascade.cli.entry import main
 
 __all__ = ["main"]

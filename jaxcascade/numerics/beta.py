@@ -396,7 +396,7 @@ def _solve_lower_tail(a: Array, b: Array, p: Array) -> Array:
         moving = (jnp.abs(step) > tolerance) & ((count == 0) | (step > 0))
         return following, moving, count + 1
 
-    return lax.while_loop(unfinished, advance, (start, p > 0, 0))[0]
+    return lax.while_loop(unfinished, advance, (start, p > 0, jnp.array(0)))[0]
 
 
 def _log_scaled_beta(a: Array, b: Array) -> Array:

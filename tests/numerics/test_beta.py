@@ -149,8 +149,8 @@ def test_single_precision():
     points = points.astype(np.float32)
     lower, upper = betainc(*points), betaincc(*points)
     assert lower.dtype == upper.dtype == jnp.float32
-    np.testing.assert_allclose(lower, values[0], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(upper, values[1], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(lower, values[0], rtol=0, atol=5e-6)
+    np.testing.assert_allclose(upper, values[1], rtol=0, atol=5e-6)
     for found, expected in zip(partials(betainc, points), values[2:], strict=True):
         assert found.dtype == jnp.float32
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
@@ -164,8 +164,10 @@ def test_whole_domain(dtype):
     )
     points = points.astype(dtype)
     wide = dtype == np.float32
-    np.testing.assert_allclose(betainc(*points), values[0], rtol=0, atol=3e-5 if wide else 1e-13)
-    np.testing.assert_allclose(log_betaincc(*points), logs[1], rtol=1e-3 if wide else 1e-11)
+    np.testing.assert_allclose(betainc(*points), values[0], rtol=0, atol=1e-5 if wide else 1e-13)
+    np.testing.assert_allclose(
+        log_betaincc(*points), logs[1], rtol=1e-3 if wide else 1e-11, atol=1e-36
+    )
     for found, expected in zip(partials(betainc, points), values[2:], strict=True):
         assert relative_error(found, expected, 1e-3 if wide else 1e-12) < (2e-3 if wide else 1e-10)
 
@@ -262,10 +264,12 @@ def test_gradient_passes_through_where():
     assert jax.vmap(jax.grad(guarded))(jnp.array([0.0, 0.25]))[0] == 0
 
 
-def test_outside_the_domain_is_nan():
-    for a, b, x in [(-1, 2, 0.5), (2, 0, 0.5), (2, 2, -0.1), (2, 2, 1.1), (math.nan, 2, 0.5)]:
-        for function in [*FUNCTIONS, *INVERSES]:
-            assert np.isnan(function(a, b, x))
+@pytest.mark.parametrize("function", [*FUNCTIONS, *INVERSES])
+def test_outside_the_domain_is_nan(function):
+    a = jnp.array([-1.0, 2.0, 2.0, 2.0, math.nan, math.inf])
+    b = jnp.array([2.0, 0.0, 2.0, 2.0, 2.0, 2.0])
+    x = jnp.array([0.5, 0.5, -0.1, 1.1, 0.5, 0.5])
+    assert np.isnan(function(a, b, x)).all()
 
 
 # --- Inverse --------------------------------------------------------------------------------------
@@ -365,7 +369,7 @@ def test_blocks_of_a_large_array_agree_with_small_calls():
 
 def test_density_alone_needs_no_loop():
     derivative = jax.jit(jax.grad(betainc, argnums=2))
-    assert "while" not in derivative.lower(2.0, 3.0, 0.4).compile().as_text()
+    assert "while" not in str(derivative.lower(2.0, 3.0, 0.4).compile().as_text())
 
 
 def test_scan_checkpoint_and_grad_compose():

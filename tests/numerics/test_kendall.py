@@ -30,7 +30,8 @@ def peer(x, present=None):
         for j in range(size):
             rows = present[:, i] & present[:, j]
             if rows.sum() > 1 and np.ptp(x[rows, i]) > 0 and np.ptp(x[rows, j]) > 0:
-                tau[i, j] = scipy.stats.kendalltau(x[rows, i], x[rows, j]).statistic
+                found = scipy.stats.kendalltau(x[rows, i], x[rows, j])
+                tau[i, j] = np.asarray(found)[0]
     return tau
 
 
