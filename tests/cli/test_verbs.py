@@ -66,7 +66,8 @@ def test_replay_follows_the_file_alone(run, example, tmp_path):
 
     def calibrated(name: str, query) -> float:
         calibrator = calibrators[name]
-        signal = -np.log(-np.expm1(wide["log_confidence"].loc[query, name]))
+        with np.errstate(divide="ignore"):
+            signal = -np.log(-np.expm1(wide["log_confidence"].loc[query, name]))
         signal = np.clip(signal, calibrator["lowest"][0], calibrator["highest"][0])
         return 1 / (1 + np.exp(-calibrator["intercept"] - calibrator["coefficients"][0] * signal))
 

@@ -1,0 +1,114 @@
+"""The main job on recorded runs of others, which are at hand in development but not shipped."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcascade.calibration import ece
+from jaxcascade.cascade import fit_cascade, observations, transforms
+from jaxcascade.cli import main
+from jaxcascade.numerics.distance import cramer_von_mises
+from jaxcascade.records import read_records
+from jaxcascade.tuning import evaluate, tune
+
+DATA = Path(__file__).parents[1].parent / "shared" / "data"
+pytestmark = pytest.mark.skipif(
+    not DATA.is_dir(), reason="the recorded runs of others are not shipped with the package"
+)
+
+LLAMA = ["llama3.2-1b", "llama3.2-3b", "llama3.1-8b", "llama3.1-70b", "llama3.1-405b"]
+OTHERS = ["gpt-4o-mini", "qwen2.5-32b-coder-instruct", "qwen2.5-72b-instruct", "gpt-4o"]
+PLAUT = ["Mistral", "Solar", "Yi-34b", "Mixtral", "gpt-3.5-turbo", "gpt-4-turbo"]
+
+# arXiv:2501.09345: table 1 (accuracy), section 4.2 (ECE) and table 5 (distance) for MMLU.
+PUBLISHED = {
+    "llama3.2-1b": (42.5, 3.8, 0.031),
+    "llama3.2-3b": (57.2, 4.0, 0.014),
+    "llama3.1-8b": (63.4, 4.1, 0.016),
+    "llama3.1-70b": (81.5, 2.4, 0.048),
+    "llama3.1-405b": (85.2, 2.9, 0.024),
+    "gpt-4o-mini": (74.9, 4.7, 0.032),
+    "qwen2.5-32b-coder-instruct": (75.3, 5.3, 0.036),
+    "qwen2.5-72b-instruct": (82.0, 4.9, 0.028),
+    "gpt-4o": (83.6, 4.8, 0.029),
+}
+
+
+@pytest.fixture(scope="module")
+def mmlu():
+    return read_records(DATA / "mmlu_train.parquet"), read_records(DATA / "mmlu_test.parquet")
+
+
+@pytest.fixture(scope="module")
+def fitted(mmlu):
+    return fit_cascade(mmlu[0]).model
+
+
+def test_accuracies_are_the_published_ones(mmlu):
+    accuracy = mmlu[1].summary().accuracy
+    for model, (published, _, _) in PUBLISHED.items():
+        assert round(100 * accuracy[model], 1) == published
+
+
+def test_calibration_error_is_near_the_published_one(mmlu, fitted):
+    """The prior, which the paper has not, moves it by half a point at most."""
+    test = mmlu[1].select(fitted.models)
+    confidence = fitted.calibrate(observations(test).log_confidence)
+    for j, model in enumerate(fitted.models):
+        found = 100 * float(ece(confidence[:, j], jnp.asarray(test.correct[:, j])))
+        assert found == pytest.approx(PUBLISHED[model][1], abs=0.55), model
+
+
+def test_goodness_of_fit_is_near_the_published_one(mmlu, fitted):
+    test = mmlu[1].select(fitted.models)
+    confidence = fitted.calibrate(observations(test).log_confidence)
+    _, levels = transforms(fitted.marginal, confidence)
+    for j, model in enumerate(fitted.models):
+        found = cramer_von_mises(np.asarray(confidence[:, j]), np.asarray(levels[:, j]))
+        assert found == pytest.approx(PUBLISHED[model][2], abs=0.006), model
+
+
+@pytest.mark.parametrize("pool", [LLAMA, OTHERS, LLAMA + OTHERS], ids=["Llama", "others", "nine"])
+@pytest.mark.parametrize("name", ["mmlu", "medmcqa"])
+def test_command_line(name, pool, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("jaxcascade.cli.entry._prepare_jax", lambda: None)
+    train, test = (str(DATA / f"{name}_{half}.parquet") for half in ("train", "test"))
+    assert main(["tune", train, "--models", ",".join(pool), "--out", "f.json"]) == 0
+    assert main(["evaluate", "f.json", test, "--json", "e.json", "--report", "r.html"]) == 0
+    assert main(["replay", "f.json", test, "--out", "d.parquet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "f.json", "e.json", "r.html", "d.parquet",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "pool", "bound"),
+    [
+        ("mmlu", LLAMA, 1.0),
+        ("mmlu", OTHERS, 0.96),
+        ("mmlu", LLAMA + OTHERS, 0.99),
+        # Test questions are much harder than the training ones here: no gain can be promised.
+        ("medmcqa", LLAMA, 1.02),
+        ("medmcqa", OTHERS, 1.02),
+        ("medmcqa", LLAMA + OTHERS, 1.02),
+    ],
+)
+def test_recommendations_hold_on_unseen_queries(name, pool, bound):
+    train, test = (read_records(DATA / f"{name}_{half}.parquet") for half in ("train", "test"))
+    frontier = tune(jax.random.key(0), train.select(pool)).frontier
+    assert evaluate(frontier, test).mean_ratio < bound
+
+
+def test_confidences_of_zero_and_twelve_other_models():
+    """Hellaswag has confidences of exactly 0 and 1, and no latency."""
+    records = read_records(DATA / "plaut_hellaswag.parquet").select(PLAUT)
+    order = np.random.default_rng(0).permutation(records.num_queries)
+    frontier = tune(jax.random.key(0), records.take(order[:300])).frontier
+    result = evaluate(frontier, records.take(order[300:]))
+    assert result.mean_ratio < 1.01
+    assert np.all(result.num_queries == records.num_queries - 300)
