@@ -195,7 +195,7 @@ def _check_counts(model: CascadeModel, where: str) -> None:
     for name, values in shapes.items():
         if values.ndim == 0 or values.shape[-1] != k:
             raise FileFormatError(
-                f"{where}: `{name}` must have {k} values, one per model; it has shape {values.shape}."
+                f"{where}: `{name}` must have {k} values, one per model; it has {values.shape}."
             )
     if copula.shape[-2:] != (k, k):
         raise FileFormatError(
