@@ -51,7 +51,7 @@ class Policy:
         >>> policy.rules["small"]
         Rule(breakpoints=(0.8,), actions=('large', 'accept'))
         >>> policy.describe()
-        'small; to large if confidence <= 0.8'
+        'small: to large up to 0.8, else accept'
 
     Attributes:
         start: Name of the model that every query is put to.
@@ -96,19 +96,34 @@ class Policy:
 
     @classmethod
     def from_arrays(cls, arrays: PolicyArrays, models: Sequence[str]) -> Self:
-        """Names the models of one policy, merging intervals that share an action."""
+        """Names the models of one policy that a query can reach.
+
+        Intervals that share an action are merged, and a model that passes every query on to one
+        other is left out: its answer is paid for and never used. (A Markov chain forgets what
+        came before the last model, so optimal stopping may pay to have a bad signal forgotten.)
+        """
         start, breakpoints, actions = (np.asarray(part) for part in arrays)
+        merged = [_merged(*rule) for rule in zip(breakpoints, actions, strict=True)]
+        idle = {j: m.actions[0] for j, m in enumerate(merged) if len(m.actions) == 1}
+
+        def final(action: int) -> int:
+            while action >= 0 and idle.get(action, ACCEPT) >= 0:
+                action = idle[action]
+            return action
+
+        first = final(int(start))
         rules: dict[str, Rule] = {}
-        waiting = [int(start)]
+        waiting = [first]
         while waiting:
             at = waiting.pop()
-            rule = _merged(breakpoints[at], actions[at])
+            passed_on = np.array([final(action) for action in merged[at].actions])
+            rule = _merged(np.array(merged[at].breakpoints), passed_on)
             rules[models[at]] = Rule(
                 tuple(rule.breakpoints),
                 tuple(_ACTION_NAMES.get(a) or models[a] for a in rule.actions),
             )
             waiting += [a for a in rule.actions if a >= 0 and models[a] not in rules]
-        return cls(models[int(start)], rules)
+        return cls(models[first], rules)
 
     def order(self) -> tuple[str, ...]:
         """Returns the models in an order in which each comes after all that pass on to it."""
@@ -159,24 +174,22 @@ class Policy:
         return PolicyArrays(np.array(index[self.start]), breakpoints, actions)
 
     def describe(self) -> str:
-        """Returns the policy in words, on one line."""
-        return "; ".join([self.start, *self._conditions()])
+        """Returns the policy in words, on one line: each model's intervals from below."""
+        order = [name for name in self.order() if self.rules[name] != _ACCEPT_ALL]
+        if not order:
+            return self.start
+        return "; ".join(f"{name}: {_in_words(self.rules[name])}" for name in order)
 
-    def _conditions(self) -> list[str]:
-        parts = []
-        for name in self.order():
-            rule = self.rules[name]
-            source = "" if name == self.start else f"{name} "
-            edges = [f"{edge:.4g}" for edge in rule.breakpoints]
-            for position, action in enumerate(rule.actions):
-                if action == "accept":
-                    continue
-                where = [f"> {edges[position - 1]}"] if position > 0 else []
-                where += [f"<= {edges[position]}"] if position < len(edges) else []
-                verb = "abstain" if action == "abstain" else f"to {action}"
-                condition = f" if {source}confidence {' and '.join(where)}" if where else ""
-                parts.append(verb + condition)
-        return parts
+
+def _in_words(rule: Rule) -> str:
+    words = [a if a in _NAMED_ACTIONS else f"to {a}" for a in rule.actions]
+    limits = [
+        f"{word} up to {edge:.4g}" for word, edge in zip(words, rule.breakpoints, strict=False)
+    ]
+    return ", ".join([*limits, f"else {words[-1]}" if limits else words[-1]])
+
+
+_ACCEPT_ALL = Rule((), ("accept",))
 
 
 def stack_policies(policies: Sequence[Policy], models: Sequence[str]) -> PolicyArrays:

@@ -79,14 +79,13 @@ def _policies(rows: list[PolicyRow], source: str) -> None:
     )
     for row in rows:
         low, high = dollars(row.lowest_price), dollars(row.highest_price)
-        relative = row.gain_standard_error * row.saving / row.gain_usd if row.gain_usd else 0.0
         table.add_row(
             low if low == high else f"{low} to {high}",
             escape(row.policy),
             _percent(row.error),
             dollars(1000 * row.cost_usd),
             _percent(row.saving),
-            _percent(abs(relative)),
+            _percent(row.saving_standard_error),
         )
     _console().print(table)
 

@@ -64,6 +64,7 @@ class PolicyRow(NamedTuple):
             records, or else cross-validated; NaN without either.
         gain_standard_error: Its standard error.
         saving: The gain as a share of the single model's loss.
+        saving_standard_error: Its standard error.
     """
 
     lowest_price: float
@@ -80,6 +81,7 @@ class PolicyRow(NamedTuple):
     gain_usd: float
     gain_standard_error: float
     saving: float
+    saving_standard_error: float
 
 
 class Gains(NamedTuple):
@@ -246,9 +248,9 @@ def _policy_row(
     counted = point.training
     if evaluation is not None:
         counted = jax.tree.map(lambda leaf: leaf[middle], evaluation.outcome)
-    gain = [float("nan")] * 3
+    gain = [float("nan")] * 4
     if judged is not None:
-        columns = (judged.gain, judged.standard_error, judged.saving)
+        columns = (judged.gain, judged.standard_error, judged.saving, judged.saving_standard_error)
         gain = [float(column[middle]) for column in columns]
     return PolicyRow(
         lowest_price=float(prices.min()),
@@ -265,4 +267,5 @@ def _policy_row(
         gain_usd=gain[0],
         gain_standard_error=gain[1],
         saving=gain[2],
+        saving_standard_error=gain[3],
     )

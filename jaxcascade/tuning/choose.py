@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxcascade.cascade import (
     CascadeModel,
@@ -69,10 +69,11 @@ def choose_policies(
     groups = _by_width(made)
     expected = _join([chain_outcomes(chain, model.cost_usd, model.latency_s, g) for g in groups])
     counted = _join([replayed_outcomes(g, confidence, data, weight) for g in groups])
-    blended = method.empirical_share * _losses(counted, prices)
-    blended = blended + (1.0 - method.empirical_share) * _losses(expected, prices)
+    share = method.empirical_share(float(weight.sum()))
+    blended = share * _losses(counted, prices) + (1.0 - share) * _losses(expected, prices)
     # A policy that needs a cell which no counted query has cannot be judged: its loss is NaN.
-    best = np.argmin(np.where(np.isnan(blended), np.inf, blended), axis=0)
+    eligible = _eligible(method, made, np.size(prices.error)) & ~np.isnan(blended)
+    best = np.argmin(np.where(eligible, blended, np.inf), axis=0)
     singles = SINGLES.make(pool, prices)
     single_losses = _losses(replayed_outcomes(singles, confidence, data, weight), prices)
     return Choice(
@@ -108,6 +109,18 @@ def _losses(outcome: Outcome, prices: Prices) -> Float[np.ndarray, "c p"]:
     columns = Outcome(*(part[:, None] for part in outcome))
     rows = Prices(*(jnp.atleast_1d(jnp.asarray(price)) for price in prices))
     return np.asarray(loss(columns, rows))
+
+
+def _eligible(method: Method, made: list[PolicyArrays], num_prices: int) -> Bool[np.ndarray, "c p"]:
+    """Whether a candidate may be chosen at a price."""
+    rows = []
+    for source, policies in zip(method.sources, made, strict=True):
+        count = policies.start.shape[0]
+        if source.per_price:
+            rows.append(np.tile(np.eye(num_prices, dtype=bool), (count // num_prices, 1)))
+        else:
+            rows.append(np.ones((count, num_prices), bool))
+    return np.concatenate(rows)
 
 
 def _by_width(made: list[PolicyArrays]) -> list[PolicyArrays]:

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 _MARGIN = 3.0
+_SAME_COST = 0.01
 
 
 def break_even_prices(
@@ -43,6 +44,9 @@ def price_grid(
 ) -> Float[np.ndarray, " p"]:
     """Returns geometric prices from a third of the first break-even price to three times the last.
 
+    Break-even prices between models whose costs differ by less than a percent do not count: at
+    such prices errors cost next to nothing, and nothing depends on the choice.
+
     Where no price separates the models, the grid spans the prices at which a call of the
     cheapest is worth one error to a thousand errors.
 
@@ -51,7 +55,11 @@ def price_grid(
         error: Probability of a wrong answer of each model.
         num_prices: Length of the grid.
     """
-    steps = [price for price, _, _ in break_even_prices(cost_usd, error) if price > 0]
+    steps = [
+        price
+        for price, below, above in break_even_prices(cost_usd, error)
+        if cost_usd[above] > (1.0 + _SAME_COST) * cost_usd[below]
+    ]
     if steps:
         low, high = steps[0] / _MARGIN, steps[-1] * _MARGIN
     else:

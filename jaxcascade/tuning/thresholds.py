@@ -86,6 +86,36 @@ def best_thresholds(
     return jax.lax.map(solve, (error, edges))
 
 
+@eqx.filter_jit
+def best_pair_thresholds(
+    chain: MarkovChain, asking_usd: Float[Array, " k"], error: Float[Array, " p"]
+) -> PolicyArrays:
+    """Returns the best threshold of every pair at every price, pair by pair.
+
+    Args:
+        chain: Joint model on a grid; thresholds are its edges.
+        asking_usd: Dollars per call, latency priced in.
+        error: Prices of an error.
+
+    Returns:
+        k (k - 1) / 2 blocks of one policy per price.
+    """
+    k = chain.edges.shape[0]
+    first, second = np.triu_indices(k, 1)
+    tables = _tables(chain)
+    # Passing at an edge: the second model's cost, and its errors when it accepts everything.
+    after = asking_usd[second, None, None] + error * tables.wrong[first, second, :, 0, None]
+    total = error * tables.first_wrong[first, :, None] + chain.levels[first, :, None] * after
+    edge = jnp.argmin(total, axis=1).reshape(-1)
+    first, second = np.repeat(first, error.size), np.repeat(second, error.size)
+    rows, passes = np.arange(first.size), edge > 0
+    thresholds = jnp.where(passes, chain.edges[first, edge], jnp.inf)
+    breakpoints = jnp.full((first.size, k, 1), jnp.inf).at[rows, first, 0].set(thresholds)
+    actions = jnp.full((first.size, k, 2), ACCEPT)
+    actions = actions.at[rows, first, 0].set(jnp.where(passes, second, ACCEPT))
+    return PolicyArrays(jnp.asarray(first), breakpoints, actions)
+
+
 class _Tables(NamedTuple):
     passed: Float[Array, "k k e e"]
     wrong: Float[Array, "k k e e"]

@@ -179,10 +179,11 @@ def _error_prices(
 ) -> Float[np.ndarray, " p"]:
     if given is not None:
         given = np.asarray(given, float)
-        if given.ndim != 1 or given.size == 0 or not np.all(np.isfinite(given) & (given > 0)):
+        usable = given.ndim == 1 and given.size > 0 and np.all(np.isfinite(given) & (given > 0))
+        if not usable or np.any(np.diff(given) < 0):
             raise InvalidInputError(
-                "`error_prices` must be a non-empty list of finite prices above 0 dollars; got "
-                f"{given.tolist()}."
+                "`error_prices` must be a non-empty, increasing list of finite prices above 0 "
+                f"dollars; got {given.tolist()}."
             )
         return given
     cost = np.nanmean(records.cost_usd, axis=0)

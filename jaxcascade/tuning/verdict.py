@@ -10,6 +10,7 @@ from jaxcascade.tuning.evaluate import Evaluation
 from jaxcascade.tuning.frontier import Frontier
 
 _CLEAR = 2.0
+_MOST_RANGES = 2
 
 
 class PriceRange(NamedTuple):
@@ -89,24 +90,38 @@ def dollars(amount: float) -> str:
 def _opening(
     pays: tuple[PriceRange, ...], any_cascade: bool, average: float, source: str, count: int
 ) -> str:
+    compared = f"{average:.1%} less" if average >= 0 else f"{-average:.1%} more"
+    overall = f"lose {compared} than the best single model"
     if pays:
-        where = "; ".join(
-            f"from {dollars(r.low)} to {dollars(r.high)} per error it saves {r.saving:.1%} of the "
-            f"best single model's loss (standard error {r.standard_error:.1%})"
-            for r in pays
-        )
-        compared = f"{average:.1%} less" if average >= 0 else f"{-average:.1%} more"
         return (
-            f"A cascade pays: on {source}, {where}. Over all {count} prices the recommendations "
-            f"lose {compared} than the best single model."
+            f"A cascade pays at some prices: on {source} it saves {_where(pays)} of the best "
+            f"single model's loss. Over all {count} prices the recommendations {overall}."
         )
     if not any_cascade:
         return "No cascade pays here: a single model is recommended at every price."
-    compared = f"{average:.1%} less" if average >= 0 else f"{-average:.1%} more"
     return (
-        f"No cascade clearly pays here: on {source} the recommendations lose {compared} than the "
-        f"best single model on average over {count} prices, and nowhere save more than two "
-        "standard errors."
+        f"No cascade clearly pays here: on {source} the recommendations {overall} on average over "
+        f"{count} prices, and nowhere save more than two standard errors."
+    )
+
+
+def _where(pays: tuple[PriceRange, ...]) -> str:
+    if len(pays) > _MOST_RANGES:
+        low, high = min(r.low for r in pays), max(r.high for r in pays)
+        savings = [r.saving for r in pays]
+        return (
+            f"{min(savings):.1%} to {max(savings):.1%}, in {len(pays)} ranges of prices between "
+            f"{dollars(low)} and {dollars(high)} per error,"
+        )
+    return " and ".join(
+        f"{r.saving:.1%} (standard error {r.standard_error:.1%}) "
+        + (
+            f"at {dollars(r.low)}"
+            if r.low == r.high
+            else f"from {dollars(r.low)} to {dollars(r.high)}"
+        )
+        + " per error"
+        for r in pays
     )
 
 

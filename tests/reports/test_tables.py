@@ -86,7 +86,10 @@ def test_neighbours_that_ask_the_same_way_are_merged():
     first, cascade, gives_up = policy_rows(make_frontier(("small", "large")))
     assert [row.num_points for row in (first, cascade, gives_up)] == [1, 2, 1]
     assert (cascade.lowest_price, cascade.highest_price) == pytest.approx((1e-3, 1e-2))
-    assert (cascade.point, cascade.policy) == (2, "small; to large if confidence <= 0.6")
+    assert (cascade.point, cascade.policy) == (
+        2,
+        "small: to large up to 0.6, else accept",
+    )
     assert cascade.expected_error == pytest.approx(0.4 / 3)
     assert cascade.error == pytest.approx(0.5 / 3)
     assert cascade.cost_usd == pytest.approx(6e-5)
