@@ -69,8 +69,11 @@ def choose_policies(
     groups = _by_width(made)
     expected = _join([chain_outcomes(chain, model.cost_usd, model.latency_s, g) for g in groups])
     counted = _join([replayed_outcomes(g, confidence, data, weight) for g in groups])
-    share = method.empirical_share(float(weight.sum()))
+    num_queries = float(weight.sum())
+    shares = [source.counted_share(num_queries) for source in method.sources]
+    share = np.repeat(shares, [m.start.shape[0] for m in made])[:, None]
     blended = share * _losses(counted, prices) + (1.0 - share) * _losses(expected, prices)
+    blended = blended * (1.0 + method.charge / num_queries * _num_breakpoints(made))
     # A policy that needs a cell which no counted query has cannot be judged: its loss is NaN.
     eligible = _eligible(method, made, np.size(prices.error)) & ~np.isnan(blended)
     best = np.argmin(np.where(eligible, blended, np.inf), axis=0)
@@ -121,6 +124,12 @@ def _eligible(method: Method, made: list[PolicyArrays], num_prices: int) -> Bool
         else:
             rows.append(np.ones((count, num_prices), bool))
     return np.concatenate(rows)
+
+
+def _num_breakpoints(made: list[PolicyArrays]) -> Float[np.ndarray, "c 1"]:
+    """Number of breakpoints of each candidate."""
+    counts = [np.isfinite(np.asarray(m.breakpoints)).sum(axis=(1, 2)) for m in made]
+    return np.concatenate(counts)[:, None].astype(float)
 
 
 def _by_width(made: list[PolicyArrays]) -> list[PolicyArrays]:
