@@ -94,8 +94,8 @@ def _opening(
     overall = f"lose {compared} than the best single model"
     if pays:
         return (
-            f"A cascade pays at some prices: on {source} it saves {_where(pays)} of the best "
-            f"single model's loss. Over all {count} prices the recommendations {overall}."
+            f"A cascade pays at some prices: on {source} it saves {_where(pays)}. Over all {count} "
+            f"prices the recommendations {overall}."
         )
     if not any_cascade:
         return "No cascade pays here: a single model is recommended at every price."
@@ -110,11 +110,11 @@ def _where(pays: tuple[PriceRange, ...]) -> str:
         low, high = min(r.low for r in pays), max(r.high for r in pays)
         savings = [r.saving for r in pays]
         return (
-            f"{min(savings):.1%} to {max(savings):.1%}, in {len(pays)} ranges of prices between "
-            f"{dollars(low)} and {dollars(high)} per error,"
+            f"{min(savings):.1%} to {max(savings):.1%} of the best single model's loss, in "
+            f"{len(pays)} ranges of prices between {dollars(low)} and {dollars(high)} per error"
         )
     return " and ".join(
-        f"{r.saving:.1%} (standard error {r.standard_error:.1%}) "
+        f"{r.saving:.1%} of the best single model's loss (standard error {r.standard_error:.1%}) "
         + (
             f"at {dollars(r.low)}"
             if r.low == r.high
