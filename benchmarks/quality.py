@@ -120,7 +120,7 @@ def log_ratios(task: Task, weight: Float[np.ndarray, " n"]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--draws", type=int, default=10, help="random training parts per pool")
     num_draws = parser.parse_args().draws
     prepare_jax()

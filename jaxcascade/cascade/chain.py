@@ -132,7 +132,7 @@ def _chain_outcome(
     policy: PolicyArrays,
 ) -> Outcome:
     k, _ = chain.confidence.shape
-    share = jax.vmap(_interval_shares)(chain.edges, chain.levels, policy.breakpoints)
+    share = jax.vmap(_interval_shares)(chain.edges, chain.levels, jnp.asarray(policy.breakpoints))
     following = jax.nn.one_hot(policy.actions, k)
     handed_on = jnp.einsum("jgs,jsl->jlg", share, following)
 

@@ -53,7 +53,7 @@ def expected_outcomes(model: CascadeModel, policy: PolicyArrays) -> Outcome:
         model: Models in the order of the policy's positions.
         policy: One policy.
     """
-    nodes = _intervals(model.marginal, policy.breakpoints)
+    nodes = _intervals(model.marginal, jnp.asarray(policy.breakpoints))
     accept, abstain = policy.actions == ACCEPT, policy.actions == ABSTAIN
     successor = jnp.clip(policy.actions, 0)
     arrivals = jax.vmap(jax.vmap(_arrivals, in_axes=(None, None, 0, 0, 0)), (None, None, 0, 0, 0))(

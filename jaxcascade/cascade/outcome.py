@@ -58,7 +58,7 @@ def loss(outcome: Outcome, prices: Prices) -> Float[Array, "*batch"]:
     abstained = outcome.abstention > 0
     given_up = jnp.where(abstained, outcome.abstention, 1.0) * prices.abstention
     return (
-        outcome.cost_usd
+        jnp.asarray(outcome.cost_usd)
         + jnp.asarray(prices.error) * outcome.error
         + jnp.asarray(prices.latency) * seconds
         + jnp.where(abstained, given_up, 0.0)

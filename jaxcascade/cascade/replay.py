@@ -66,7 +66,7 @@ def route(policy: PolicyArrays, confidence: Float[Array, " k"]) -> Route:
         )
         return state, None
 
-    start = policy.start
+    start = jnp.asarray(policy.start)
     state = (start, start, jnp.full(k, -1, start.dtype), jnp.zeros((), start.dtype))
     (ended_by, last, path, _), _ = jax.lax.scan(step, state, None, length=k)
     return Route(ended_by, last, path)

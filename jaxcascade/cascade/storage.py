@@ -165,7 +165,8 @@ def _encode_value(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
     numbers = np.asarray(value, float)
-    nested = np.where(np.isnan(numbers), None, numbers.astype(object))
+    nested = numbers.astype(object)
+    nested[np.isnan(numbers)] = None
     return nested.tolist()
 
 

@@ -1,5 +1,6 @@
 """Results on the terminal and as JSON."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -73,7 +74,7 @@ def evaluation(found: Frontier, seen: Evaluation) -> None:
     line(verdict(found, seen).text)
 
 
-def _policies(rows: list[PolicyRow], source: str) -> None:
+def _policies(rows: Sequence[PolicyRow], source: str) -> None:
     table = _table(
         "price of an error", "policy", "wrong", "cost per 1,000", f"saved, {source}", "+-"
     )

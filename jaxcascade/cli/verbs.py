@@ -176,7 +176,8 @@ def _decisions(frontier: Frontier, records: Records) -> pa.Table:
     count = len(frontier.points)
     names = np.array([*frontier.models], object)
     accepted = np.asarray(result.route.ended_by) == ACCEPT
-    answered_by = np.where(accepted, names[np.asarray(result.route.last)], None)
+    answered_by = names[np.asarray(result.route.last)]
+    answered_by[~accepted] = None
     paths = np.asarray(result.route.path)
     # Few distinct ways are taken by many queries: join the names once per way.
     ways, which = np.unique(paths.reshape(-1, paths.shape[-1]), axis=0, return_inverse=True)

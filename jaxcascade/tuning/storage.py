@@ -178,12 +178,12 @@ def _decode_rule(content: Any, models: Sequence[str], where: str) -> Rule:
 
 
 def _decode_outcome(content: Mapping[str, Any], models: Sequence[str], where: str) -> Outcome:
-    members = (_positive(content, name, where, default=np.nan) for name in _OUTCOME_MEMBERS)
+    members = {
+        name: np.array(_positive(content, name, where, default=np.nan)) for name in _OUTCOME_MEMBERS
+    }
     shares = take(content, "answered_by", Mapping, where)
-    return Outcome(
-        *(np.array(member) for member in members),
-        np.array([_positive(shares, name, where) for name in models]),
-    )
+    answered_by = np.array([_positive(shares, name, where) for name in models])
+    return Outcome(**members, answered_by=answered_by)
 
 
 def _decode_held_out(
@@ -203,12 +203,14 @@ def _decode_held_out(
     return HeldOut(*columns)
 
 
-def _positive(content: Mapping[str, Any], key: str, where: str, default: float | None = None):
+def _positive(
+    content: Mapping[str, Any], key: str, where: str, default: float | None = None
+) -> float:
     """Reads a number that is not negative; null means the default, where there is one."""
-    kinds = (int, float) if default is None else (int, float, type(None))
-    value = take(content, key, kinds, where)
-    if value is None:
+    if default is not None and key in content and content[key] is None:
         return default
+    value = take(content, key, (int, float), where)
+    # Probabilities that a fit computed may fall short of zero by a rounding error.
     if value < -1e-9:
         raise FileFormatError(f'{where}: "{key}" must not be negative; it is {value}.')
     return float(value)

@@ -248,7 +248,7 @@ def rational_tuning(
     for _ in range(max_rounds):
         gaps = np.abs(np.diff(result.levels, axis=0))
         at = np.flatnonzero(gaps.max(axis=1) > largest_gap)
-        allowed = np.stack([_between(result, levels, i) for i in at]) if at.size else gaps[:0]
+        allowed = np.stack([_between(result, levels, int(i)) for i in at]) if at.size else gaps[:0]
         fillable = allowed.any(axis=-1).all(axis=-1) if at.size else np.zeros(0, bool)
         if not fillable.any():
             break

@@ -69,7 +69,7 @@ def verdict(frontier: Frontier, evaluation: Evaluation | None = None) -> Verdict
     cascades = np.array([len(point.policy.rules) > 1 for point in frontier.points])
     clear = cascades & (saving > _CLEAR * error)
     pays = _ranges(frontier.error_prices, clear, saving, error)
-    opening = _opening(pays, cascades.any(), average, source, len(frontier.points))
+    opening = _opening(pays, bool(cascades.any()), average, source, len(frontier.points))
     return Verdict(f"{opening} {singles}", pays, average, source)
 
 
@@ -148,7 +148,7 @@ def _ranges(
 
 def _single_ranges(frontier: Frontier) -> str:
     runs = [
-        (name, [point.prices.error for point in points])
+        (name, [float(point.prices.error) for point in points])
         for name, points in groupby(frontier.points, key=lambda point: point.best_single)
     ]
     if len(runs) == 1:
