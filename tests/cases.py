@@ -14,7 +14,17 @@ from jaxcascade.calibration import (
     two_sided,
 )
 from jaxcascade.cascade import CascadeModel
-from jaxcascade.copulas import Gumbel, Independence
+from jaxcascade.copulas import (
+    Clayton,
+    Frank,
+    Gaussian,
+    Gumbel,
+    Independence,
+    Joe,
+    StudentT,
+    SurvivalGumbel,
+    rotated,
+)
 from jaxcascade.marginals import BetaMixture, HistogramLaw, Marginal
 
 
@@ -70,6 +80,33 @@ COPULAS = {
     "gumbel-3": Gumbel(jnp.array(3.0)),
     "gumbel-20": Gumbel(jnp.array(20.0)),
     "gumbel-100": Gumbel(jnp.array(100.0)),
+    "clayton-0": Clayton(jnp.array(0.0)),
+    "clayton-1": Clayton(jnp.array(1.0)),
+    "clayton-30": Clayton(jnp.array(30.0)),
+    "joe-1": Joe(jnp.array(1.0)),
+    "joe-2": Joe(jnp.array(2.0)),
+    "joe-40": Joe(jnp.array(40.0)),
+    "frank-0": Frank(jnp.array(0.0)),
+    "frank-5": Frank(jnp.array(5.0)),
+    "frank-minus-5": Frank(jnp.array(-5.0)),
+    "frank-100": Frank(jnp.array(100.0)),
+    "frank-minus-100": Frank(jnp.array(-100.0)),
+    "gaussian-0": Gaussian(jnp.array(0.0)),
+    "gaussian-0.6": Gaussian(jnp.array(0.6)),
+    "gaussian-minus-0.8": Gaussian(jnp.array(-0.8)),
+    "gaussian-0.99": Gaussian(jnp.array(0.99)),
+    "t-0": StudentT(jnp.array(0.0), jnp.array(4.0)),
+    "t-0.6": StudentT(jnp.array(0.6), jnp.array(2.5)),
+    "t-minus-0.9": StudentT(jnp.array(-0.9), jnp.array(9.0)),
+    "survival-gumbel": SurvivalGumbel(Gumbel(jnp.array(2.5))),
+    "survival-clayton": rotated(Clayton, 180)(Clayton(jnp.array(2.0))),
+    "survival-joe": rotated(Joe, 180)(Joe(jnp.array(3.0))),
+    "gumbel-90": rotated(Gumbel, 90)(Gumbel(jnp.array(1.7))),
+    "gumbel-270": rotated(Gumbel, 270)(Gumbel(jnp.array(4.0))),
+    "clayton-90": rotated(Clayton, 90)(Clayton(jnp.array(1.5))),
+    "clayton-270": rotated(Clayton, 270)(Clayton(jnp.array(6.0))),
+    "joe-90": rotated(Joe, 90)(Joe(jnp.array(2.0))),
+    "joe-270": rotated(Joe, 270)(Joe(jnp.array(5.0))),
 }
 
 

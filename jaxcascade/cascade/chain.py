@@ -3,7 +3,6 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcascade.cascade.model import CascadeModel
@@ -100,39 +99,30 @@ def _cells(law: Marginal, num_cells: int) -> tuple[Array, Array, Array]:
 
 
 @eqx.filter_jit
-def chain_outcomes(
-    chain: MarkovChain,
-    cost_usd: Float[Array, " k"],
-    latency_s: Float[Array, " k"],
-    policies: PolicyArrays,
-) -> Outcome:
+def chain_outcomes(model: CascadeModel, chain: MarkovChain, policies: PolicyArrays) -> Outcome:
     """Predicts policies under the Markov chain, which remembers the last confidence exactly.
 
-    A breakpoint inside a cell splits its mass in proportion to the distribution function.
+    A breakpoint inside a cell splits its mass in proportion to the distribution function; both
+    parts keep the cell's mean confidence.
 
     Args:
-        chain: See `markov_chain`; models in the order of the policies' positions.
-        cost_usd: Mean dollars per call.
-        latency_s: Mean seconds per call, NaN where unknown.
+        model: Models in the order of the policies' positions.
+        chain: See `markov_chain`.
         policies: With one leading axis.
     """
 
     def one(policy: PolicyArrays) -> Outcome:
-        return _chain_outcome(chain, cost_usd, latency_s, policy)
+        return _chain_outcome(model, chain, policy)
 
     # In batches: large enough for matrix products, small enough for memory.
     policies = jax.tree.map(jnp.asarray, policies)
     return jax.lax.map(one, policies, batch_size=_BATCH)
 
 
-def _chain_outcome(
-    chain: MarkovChain,
-    cost_usd: Float[Array, " k"],
-    latency_s: Float[Array, " k"],
-    policy: PolicyArrays,
-) -> Outcome:
-    k, _ = chain.confidence.shape
-    share = jax.vmap(_interval_shares)(chain.edges, chain.levels, jnp.asarray(policy.breakpoints))
+def _chain_outcome(model: CascadeModel, chain: MarkovChain, policy: PolicyArrays) -> Outcome:
+    k = len(model.models)
+    below = jax.vmap(lambda law, x: law.cdf(x))(model.marginal, jnp.asarray(policy.breakpoints))
+    share = jax.vmap(_interval_shares)(chain.levels, below)
     following = jax.nn.one_hot(policy.actions, k)
     handed_on = jnp.einsum("jgs,jsl->jlg", share, following)
 
@@ -148,24 +138,21 @@ def _chain_outcome(
     return Outcome(
         error=jnp.sum(accepted * (1.0 - chain.confidence)),
         abstention=abstained.sum(),
-        cost_usd=asked @ cost_usd,
-        latency_s=jnp.sum(jnp.where(asked > 0, asked * latency_s, 0.0)),
+        cost_usd=asked @ model.cost_usd,
+        latency_s=jnp.sum(jnp.where(asked > 0, asked * model.latency_s, 0.0)),
         answered_by=accepted.sum(axis=1),
     )
 
 
-def _interval_shares(
-    edges: Float[Array, " e"], levels: Float[Array, " e"], breakpoints: Float[Array, " b"]
-) -> Float[Array, "m s"]:
-    """Share of each cell's mass that falls in each interval of a rule."""
-    m = edges.size - 1
-    cell = jnp.clip(jnp.searchsorted(edges, breakpoints, side="left") - 1, 0, m - 1)
-    # Within its cell a breakpoint's place is linear in confidence; atoms are not split.
-    left, right = edges[cell], edges[cell + 1]
-    finite = jnp.isfinite(left) & jnp.isfinite(right)
-    width = jnp.where(finite & (right > left), right - left, 1.0)
-    place = jnp.where(finite, (breakpoints - left) / width, 0.0)
-    place = jnp.where(breakpoints >= right, 1.0, jnp.clip(place, 0.0, 1.0))
-    below = jnp.clip(cell + place - np.arange(m)[:, None], 0.0, 1.0)
-    below = jnp.concatenate([jnp.zeros((m, 1)), below, jnp.ones((m, 1))], axis=1)
-    return jnp.diff(below, axis=1)
+def _interval_shares(levels: Float[Array, " e"], below: Float[Array, " b"]) -> Float[Array, "m s"]:
+    """Share of each cell's mass that falls in each interval of a rule.
+
+    Args:
+        levels: Distribution function at the edges of the cells.
+        below: The same at the breakpoints.
+    """
+    mass = jnp.diff(levels)[:, None]
+    share = (below - levels[:-1, None]) / jnp.where(mass > 0, mass, 1.0)
+    share = jnp.clip(jnp.where(mass > 0, share, 0.0), 0.0, 1.0)
+    ends = jnp.zeros_like(mass), jnp.ones_like(mass)
+    return jnp.diff(jnp.concatenate([ends[0], share, ends[1]], axis=1), axis=1)

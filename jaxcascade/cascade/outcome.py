@@ -48,8 +48,7 @@ def loss(outcome: Outcome, prices: Prices) -> Float[Array, "*batch"]:
     even where the seconds are unknown or the price of an abstention is infinite.
 
     Example:
-        >>> import jax
-    import jax.numpy as jnp
+        >>> import jax.numpy as jnp
         >>> half = Outcome(*map(jnp.array, (0.5, 0.0, 0.01, 2.0)), jnp.ones(1))
         >>> float(loss(half, Prices(error=1.0)))
         0.51

@@ -1,6 +1,7 @@
 """Policies: whom to ask first, and what to do with each answer."""
 
 import graphlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -26,6 +27,9 @@ class Rule(NamedTuple):
 
     breakpoints: tuple[float, ...]
     actions: tuple[str, ...]
+
+
+_ACCEPT_ALL = Rule((), ("accept",))
 
 
 class PolicyArrays(NamedTuple):
@@ -81,18 +85,21 @@ class Policy:
 
         Args:
             models: Names in the order asked.
-            thresholds: One fewer than models.
+            thresholds: One fewer than models; -inf accepts every answer, inf none.
         """
         if len(thresholds) != len(models) - 1:
             raise PolicyError(
                 f"`thresholds` must be one fewer than the {len(models)} models; got "
                 f"{len(thresholds)}."
             )
-        rules = {
-            model: Rule((float(threshold),), (following, "accept"))
-            for model, following, threshold in zip(models[:-1], models[1:], thresholds, strict=True)
-        }
-        return cls(models[0], rules | {models[-1]: Rule((), ("accept",))})
+        rules: dict[str, Rule] = {}
+        for model, following, threshold in zip(models[:-1], models[1:], thresholds, strict=True):
+            if threshold == -np.inf:
+                rules[model] = _ACCEPT_ALL
+                return cls(models[0], rules)
+            edges = (float(threshold),) if threshold < np.inf else ()
+            rules[model] = Rule(edges, (following, "accept")[: len(edges) + 1])
+        return cls(models[0], rules | {models[-1]: _ACCEPT_ALL})
 
     @classmethod
     def from_arrays(cls, arrays: PolicyArrays, models: Sequence[str]) -> Self:
@@ -103,26 +110,22 @@ class Policy:
         came before the last model, so optimal stopping may pay to have a bad signal forgotten.)
         """
         start, breakpoints, actions = (np.asarray(part) for part in arrays)
-        merged = [_merged(*rule) for rule in zip(breakpoints, actions, strict=True)]
-        idle = {j: m.actions[0] for j, m in enumerate(merged) if len(m.actions) == 1}
-
-        def final(action: int) -> int:
-            while action >= 0 and idle.get(action, ACCEPT) >= 0:
-                action = idle[action]
-            return action
-
-        first = final(int(start))
+        # From last to first, since leaving out a later model can make an earlier one idle.
+        instead = {ACCEPT: ACCEPT, ABSTAIN: ABSTAIN}
+        merged: dict[int, _Merged] = {}
+        for at in reversed(range(len(models))):
+            heirs = np.array([instead.get(int(a), ACCEPT) for a in actions[at]])
+            merged[at] = _merged(breakpoints[at], heirs)
+            idle = len(merged[at].actions) == 1 and merged[at].actions[0] >= 0
+            instead[at] = merged[at].actions[0] if idle else at
+        first = instead[int(start)]
         rules: dict[str, Rule] = {}
         waiting = [first]
         while waiting:
             at = waiting.pop()
-            passed_on = np.array([final(action) for action in merged[at].actions])
-            rule = _merged(np.array(merged[at].breakpoints), passed_on)
-            rules[models[at]] = Rule(
-                tuple(rule.breakpoints),
-                tuple(_ACTION_NAMES.get(a) or models[a] for a in rule.actions),
-            )
-            waiting += [a for a in rule.actions if a >= 0 and models[a] not in rules]
+            names = tuple(_ACTION_NAMES.get(a) or models[a] for a in merged[at].actions)
+            rules[models[at]] = Rule(tuple(merged[at].breakpoints), names)
+            waiting += [a for a in merged[at].actions if a >= 0 and models[a] not in rules]
         return cls(models[first], rules)
 
     def order(self) -> tuple[str, ...]:
@@ -189,9 +192,6 @@ def _in_words(rule: Rule) -> str:
     return ", ".join([*limits, f"else {words[-1]}" if limits else words[-1]])
 
 
-_ACCEPT_ALL = Rule((), ("accept",))
-
-
 def stack_policies(policies: Sequence[Policy], models: Sequence[str]) -> PolicyArrays:
     """Returns policies with a leading axis, padded to a shared width of 8, 16, 32 or so on.
 
@@ -209,14 +209,16 @@ class _Merged(NamedTuple):
 
 
 def _merged(breakpoints: np.ndarray, actions: np.ndarray) -> _Merged:
-    used = int(np.sum(breakpoints < np.inf))
-    kept = [i for i in range(used) if actions[i] != actions[i + 1]]
-    last = int(actions[used])
-    return _Merged([float(breakpoints[i]) for i in kept], [*(int(actions[i]) for i in kept), last])
+    """Drops intervals that hold no confidence, and joins neighbours that share an action."""
+    edges = [-np.inf, *breakpoints[breakpoints < np.inf].tolist(), np.inf]
+    kept = [i for i in range(len(edges) - 1) if edges[i] < edges[i + 1]]
+    starts = [kept[0]] + [b for a, b in itertools.pairwise(kept) if actions[a] != actions[b]]
+    return _Merged([edges[i] for i in starts[1:]], [int(actions[i]) for i in starts])
 
 
-def _successors(rule: Rule) -> set[str]:
-    return {action for action in rule.actions if action not in _NAMED_ACTIONS}
+def _successors(rule: Rule) -> list[str]:
+    # A list without repetitions, not a set: the order of models must not depend on hashing.
+    return list(dict.fromkeys(a for a in rule.actions if a not in _NAMED_ACTIONS))
 
 
 def _check_rule(name: str, rule: Rule) -> None:

@@ -143,14 +143,14 @@ def decode(content: Mapping[str, Any], where: str) -> eqx.Module:
         known = ", ".join(sorted(_CLASSES))
         raise FileFormatError(f'{where}: "type" must be one of {known}; it is "{name}".')
     cls = _CLASSES[name]
-    fields = [field.name for field in dataclasses.fields(cls)]
-    unknown = set(content) - set(fields) - {"type"}
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    unknown = sorted(set(content) - set(fields) - {"type"})
     if unknown:
-        raise FileFormatError(f'{where}: {name} has no member "{sorted(unknown)[0]}".')
-    values = {
-        field: _decode_value(take(content, field, object, where), f"{where}.{field}")
-        for field in fields
-    }
+        raise FileFormatError(f'{where}: {name} has no member "{unknown[0]}".')
+    values = {}
+    for key, field in fields.items():
+        read = _decode_static if field.metadata.get("static") else _decode_value
+        values[key] = read(take(content, key, object, where), f"{where}.{key}")
     try:
         return cls(**values)
     except (TypeError, ValueError) as error:
@@ -171,22 +171,24 @@ def _encode_value(value: Any) -> Any:
 
 
 def _decode_value(value: Any, where: str) -> Any:
+    """Reads a member that is data: a fitted object, or numbers."""
     if isinstance(value, Mapping):
         return decode(value, where)
-    if isinstance(value, str):
-        if value not in _FUNCTIONS:
-            known = ", ".join(sorted(_FUNCTIONS))
-            raise FileFormatError(f'{where} must be one of {known}; it is "{value}".')
-        return _FUNCTIONS[value]
-    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        return tuple(value)
     try:
         return jnp.asarray(np.array(value, float))
     except (TypeError, ValueError):
         shown = json.dumps(value)[:60]
-        raise FileFormatError(
-            f"{where} must be numbers in a regular array; it is {shown}."
-        ) from None
+        raise FileFormatError(f"{where} must be an array of numbers; it is {shown}.") from None
+
+
+def _decode_static(value: Any, where: str) -> Any:
+    """Reads a member that is structure: the name of a transform, or a list of names."""
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    if not isinstance(value, str) or value not in _FUNCTIONS:
+        known = ", ".join(sorted(_FUNCTIONS))
+        raise FileFormatError(f"{where} must be one of {known}; it is {json.dumps(value)[:60]}.")
+    return _FUNCTIONS[value]
 
 
 def _check_counts(model: CascadeModel, where: str) -> None:

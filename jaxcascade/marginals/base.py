@@ -63,7 +63,11 @@ class Marginal(eqx.Module):
 
     def _stretch(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         width = self.high - self.low
-        return jnp.clip((x - self.low) / jnp.where(width > 0, width, 1.0), 0.0, 1.0)
+        inside = (x > self.low) & (x < self.high)
+        # Outside, infinities included, nothing may depend on `low` and `high`: a clipped infinity
+        # would still carry a tangent of NaN.
+        z = (jnp.where(inside, x, self.low) - self.low) / jnp.where(width > 0, width, 1.0)
+        return jnp.where(inside, z, jnp.where(x >= self.high, 1.0, 0.0))
 
     def _between(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         return self.atom_low + self.interior_mass * self.interior.cdf(self._stretch(x))

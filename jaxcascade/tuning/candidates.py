@@ -90,26 +90,36 @@ def _subcascades(pool: Pool, prices: Prices) -> PolicyArrays:
     """The best threshold cascade of all subcascades at each price."""
     allowed = Chains.all_subcascades(len(pool.models))
     error = jnp.atleast_1d(jnp.asarray(prices.error))
-    return best_thresholds(pool.chain, _asking_usd(pool, prices), error, allowed).policies
+    found = best_thresholds(pool.chain, _asking_usd(pool, prices), error, allowed).policies
+    return _without_idle_models(found, pool)
 
 
 def _full_chain(pool: Pool, prices: Prices) -> PolicyArrays:
-    """The threshold cascade of all models in order of cost, as the paper tunes it."""
+    """The threshold cascade of all models in order of cost, as the paper tunes it.
+
+    A model whose best threshold passes everything on is left out, which the paper does not do.
+    """
     k = len(pool.models)
     error = jnp.atleast_1d(jnp.asarray(prices.error))
     allowed = Chains.only(range(k), k)
-    return best_thresholds(pool.chain, _asking_usd(pool, prices), error, allowed).policies
+    found = best_thresholds(pool.chain, _asking_usd(pool, prices), error, allowed).policies
+    return _without_idle_models(found, pool)
 
 
 def _stopping(pool: Pool, prices: Prices) -> PolicyArrays:
     """The best of all policies at each price, were the model true."""
     found = optimal_stopping(pool.chain, pool.cost_usd, pool.latency_s, prices).policies
+    return _without_idle_models(found, pool)
+
+
+def _without_idle_models(found: PolicyArrays, pool: Pool) -> PolicyArrays:
+    """Makes policies what they will be when they are used: see `Policy.from_arrays`."""
     found = PolicyArrays(*(np.asarray(part) for part in found))
-    merged = [
+    policies = [
         Policy.from_arrays(PolicyArrays(*(part[p] for part in found)), pool.models)
         for p in range(found.start.shape[0])
     ]
-    return stack_policies(merged, pool.models)
+    return stack_policies(policies, pool.models)
 
 
 # How far predictions are trusted was chosen by cross-validation within the training halves of

@@ -67,7 +67,7 @@ def choose_policies(
     made = [source.make(pool, prices) for source in method.sources]
     kinds = np.repeat([s.kind for s in method.sources], [m.start.shape[0] for m in made])
     groups = _by_width(made)
-    expected = _join([chain_outcomes(chain, model.cost_usd, model.latency_s, g) for g in groups])
+    expected = _join([chain_outcomes(model, chain, g) for g in groups])
     counted = _join([replayed_outcomes(g, confidence, data, weight) for g in groups])
     num_queries = float(weight.sum())
     shares = [source.counted_share(num_queries) for source in method.sources]

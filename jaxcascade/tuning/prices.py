@@ -22,8 +22,8 @@ def break_even_prices(
 
     Example:
         >>> import numpy as np
-        >>> break_even_prices(np.array([1.0, 3.0, 4.0]), np.array([0.4, 0.2, 0.1]))
-        [(10.0, 0, 2)]
+        >>> break_even_prices(np.array([1.0, 3.0, 6.0]), np.array([0.5, 0.25, 0.125]))
+        [(8.0, 0, 1), (24.0, 1, 2)]
     """
     at = int(np.lexsort((error, cost_usd))[0])
     steps: list[tuple[float, int, int]] = []

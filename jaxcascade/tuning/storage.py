@@ -1,5 +1,6 @@
 """A frontier as one JSON file: readable, reviewable, strictly checked, enough to route by."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -97,6 +98,8 @@ def _number(value: Any) -> float | None:
 
 def _decode_frontier(content: Mapping[str, Any], where: str) -> Frontier:
     entries = take(content, "models", list, where)
+    if not all(isinstance(entry, Mapping) for entry in entries):
+        raise FileFormatError(f'{where}: "models" must be a list of objects.')
     models = tuple(take(entry, "name", str, f"{where}: models") for entry in entries)
     if not models or len(set(models)) != len(models):
         raise FileFormatError(f'{where}: "models" must be a list of distinct models; got {models}.')
@@ -110,6 +113,9 @@ def _decode_frontier(content: Mapping[str, Any], where: str) -> Frontier:
     )
     if not points:
         raise FileFormatError(f'{where}: "points" must not be empty.')
+    prices = [float(point.prices.error) for point in points]
+    if any(high < low for low, high in itertools.pairwise(prices)):
+        raise FileFormatError(f"{where}: the points' prices of an error must increase.")
     return Frontier(
         models,
         np.array([_positive(entry, "cost_usd", where) for entry in entries]),
@@ -124,12 +130,29 @@ def _stack(calibrators: list[eqx.Module], where: str) -> Calibrator:
     for calibrator in calibrators:
         if not isinstance(calibrator, Calibrator):
             raise FileFormatError(f"{where}: a calibrator is a {type(calibrator).__name__}.")
-        if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(calibrator)):
-            raise FileFormatError(f"{where}: a calibrator has a value that is missing.")
+        if not _is_sound(calibrator):
+            raise FileFormatError(
+                f"{where}: a calibrator has a value that is missing or not a number, or falls as "
+                "the confidence rises."
+            )
     try:
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *calibrators)
     except (TypeError, ValueError):
         raise FileFormatError(f"{where}: the calibrators are not all of one kind.") from None
+
+
+def _is_sound(calibrator: Calibrator) -> bool:
+    """Whether all values are finite numbers and the calibrated confidence never falls."""
+    leaves = jax.tree.leaves(calibrator)
+    if not leaves or not all(isinstance(leaf, jax.Array) for leaf in leaves):
+        return False
+    if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in leaves):
+        return False
+    try:
+        rising = calibrator(jnp.log(jnp.linspace(0.001, 0.999, 101)))
+    except TypeError:  # JAX's word for shapes that do not fit each other
+        return False
+    return bool(jnp.all(jnp.diff(rising) >= -1e-12))
 
 
 def _decode_point(content: Any, models: Sequence[str], where: str) -> Point:
@@ -211,6 +234,6 @@ def _positive(
         return default
     value = take(content, key, (int, float), where)
     # Probabilities that a fit computed may fall short of zero by a rounding error.
-    if value < -1e-9:
-        raise FileFormatError(f'{where}: "{key}" must not be negative; it is {value}.')
+    if not -1e-9 <= value < np.inf:
+        raise FileFormatError(f'{where}: "{key}" must be finite and not negative; it is {value}.')
     return float(value)

@@ -106,7 +106,8 @@ def best_pair_thresholds(
     # Passing at an edge: the second model's cost, and its errors when it accepts everything.
     after = asking_usd[second, None, None] + error * tables.wrong[first, second, :, 0, None]
     total = error * tables.first_wrong[first, :, None] + chain.levels[first, :, None] * after
-    edge = jnp.argmin(total, axis=1).reshape(-1)
+    # Passing everything on, at the last edge, is the second model alone, and dearer.
+    edge = jnp.argmin(total[:, :-1], axis=1).reshape(-1)
     first, second = np.repeat(first, error.size), np.repeat(second, error.size)
     rows, passes = np.arange(first.size), edge > 0
     thresholds = jnp.where(passes, chain.edges[first, edge], jnp.inf)

@@ -78,7 +78,7 @@ def tune(
         RecordsError: Too few queries or models, or a model without labels.
         PrecisionError: JAX runs in single precision.
     """
-    _check_request(records, latency_price, abstention_price)
+    _check_request(records, num_prices, latency_price, abstention_price)
     records = in_cost_order(records)
     data = observations(records)
     settings = (records.models, calibration, marginal, copula)
@@ -192,7 +192,9 @@ def _error_prices(
     return price_grid(cost, 1.0 - np.nanmean(records.correct, axis=0), count)
 
 
-def _check_request(records: Records, latency_price: float, abstention_price: float) -> None:
+def _check_request(
+    records: Records, num_prices: int, latency_price: float, abstention_price: float
+) -> None:
     if records.num_models < 2 and not np.isfinite(abstention_price):
         raise RecordsError(
             f"`model` must have at least two values to choose between; the records have only "
@@ -204,6 +206,8 @@ def _check_request(records: Records, latency_price: float, abstention_price: flo
         raise RecordsError(
             f"Tuning needs at least {FEWEST_QUERIES} labelled queries; the records have {usable}."
         )
+    if num_prices < 1:
+        raise InvalidInputError(f"`num_prices` must be at least 1; got {num_prices}.")
     for name, price in (("latency_price", latency_price), ("abstention_price", abstention_price)):
         if not price >= 0:
             raise InvalidInputError(f"`{name}` must be at least 0 dollars; got {price}.")
