@@ -22,8 +22,8 @@ def one_sided(log_confidence: Float[Array, "..."]) -> Float[Array, "... 1"]:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> one_sided(jnp.log(jnp.array([0.5, 0.9]))).round(3).tolist()
-        [[0.693], [2.303]]
+        >>> print(one_sided(jnp.log(jnp.array([0.5, 0.9]))).round(3))
+        [[0.693] [2.303]]
     """
     return -log1mexp(-log_confidence)[..., None]
 
@@ -60,7 +60,7 @@ def log_pair(log_confidence: Float[Array, "..."]) -> Float[Array, "... 2"]:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> log_pair(jnp.log(jnp.array([0.5]))).round(3).tolist()
-        [[-0.693, 0.693]]
+        >>> print(log_pair(jnp.log(jnp.array([0.5]))).round(3))
+        [[-0.693  0.693]]
     """
     return jnp.stack([log_confidence, -log1mexp(-log_confidence)], axis=-1)
