@@ -54,7 +54,7 @@ def differences(example: Records, real: Records) -> dict[str, dict[str, float]]:
             for c, y in ((mine, right), (theirs, truth))
         ]
         gaps[name] = {
-            "law": float(ks_2samp(mine, theirs).statistic),
+            "law": float(np.asarray(ks_2samp(mine, theirs))[0]),
             "reliability": float(np.mean(np.abs(curves[0].accuracy - curves[1].accuracy))),
         }
     return gaps
