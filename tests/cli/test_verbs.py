@@ -1,6 +1,9 @@
 """Every verb, as a user runs it."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -159,3 +162,13 @@ def test_report_is_written(run, example, tmp_path):
     words = ["evaluate", example / "frontier.json", example / "test.parquet", "--report", "r.html"]
     assert run(*words).status == 0
     assert "gpt-4o" in (tmp_path / "r.html").read_text()
+
+
+def test_a_new_process_keeps_its_compilations(example, tmp_path):
+    """The second start finds what the first compiled, in the user's cache folder."""
+    command = [sys.executable, "-m", "jaxcascade", "check", str(example / "train.parquet")]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "Kendall's tau" in done.stdout
+    assert done.stderr == ""
+    assert any((tmp_path / "jaxcascade").iterdir())
