@@ -20,7 +20,15 @@ from jaxcascade.calibration import (
     two_sided,
 )
 from jaxcascade.cascade.model import CascadeModel
-from jaxcascade.copulas import Gumbel, Independence
+from jaxcascade.copulas import (
+    Clayton,
+    Frank,
+    Gaussian,
+    Gumbel,
+    Independence,
+    Joe,
+    SurvivalGumbel,
+)
 from jaxcascade.errors import FileFormatError
 from jaxcascade.marginals import BetaMixture, HistogramLaw, Marginal
 from jaxcascade.records import replaced_file
@@ -33,12 +41,17 @@ _CLASSES: dict[str, type[eqx.Module]] = {
     for cls in (
         BetaMixture,
         CascadeModel,
+        Clayton,
+        Frank,
+        Gaussian,
         Gumbel,
         HistogramLaw,
         Independence,
         IsotonicCalibrator,
+        Joe,
         LogisticCalibrator,
         Marginal,
+        SurvivalGumbel,
     )
 }
 _FUNCTIONS: dict[str, Callable] = {

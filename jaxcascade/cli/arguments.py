@@ -21,7 +21,15 @@ CALIBRATIONS = {
     "isotonic": "isotonic regression",
 }
 MARGINALS = {"betas": "mixture of two betas", "histogram": "smoothed histogram"}
-COPULAS = {"gumbel": "Gumbel", "independence": "no dependence"}
+COPULAS = {
+    "gumbel": "dependence strongest where both models are sure",
+    "clayton": "strongest where both doubt",
+    "survival-gumbel": "the same, less sharply",
+    "joe": "as gumbel, more sharply",
+    "frank": "alike at both ends",
+    "gaussian": "that of a normal law",
+    "independence": "none",
+}
 
 
 def make_parser() -> argparse.ArgumentParser:

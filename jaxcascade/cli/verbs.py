@@ -22,7 +22,16 @@ from jaxcascade.calibration import (
 )
 from jaxcascade.cascade import ACCEPT, fit_cascade
 from jaxcascade.cli import show
-from jaxcascade.copulas import Copula, Gumbel, Independence
+from jaxcascade.copulas import (
+    Clayton,
+    Copula,
+    Frank,
+    Gaussian,
+    Gumbel,
+    Independence,
+    Joe,
+    SurvivalGumbel,
+)
 from jaxcascade.errors import InvalidInputError
 from jaxcascade.marginals import BetaMixtureMethod, HistogramMethod, MarginalMethod
 from jaxcascade.records import (
@@ -69,7 +78,15 @@ _MARGINALS: dict[str, Callable[[], MarginalMethod]] = {
     "betas": BetaMixtureMethod,
     "histogram": HistogramMethod,
 }
-_COPULAS: dict[str, type[Copula]] = {"gumbel": Gumbel, "independence": Independence}
+_COPULAS: dict[str, type[Copula]] = {
+    "gumbel": Gumbel,
+    "clayton": Clayton,
+    "survival-gumbel": SurvivalGumbel,
+    "joe": Joe,
+    "frank": Frank,
+    "gaussian": Gaussian,
+    "independence": Independence,
+}
 
 
 def demo(arguments: argparse.Namespace) -> None:

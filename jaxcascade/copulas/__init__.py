@@ -1,20 +1,40 @@
 """Dependence between two models' confidences."""
 
 from jaxcascade.copulas.base import Copula, Independence
+from jaxcascade.copulas.choice import FamilyComparison, compare_families
+from jaxcascade.copulas.clayton import Clayton
 from jaxcascade.copulas.fit import (
     CensoredPairs,
     CopulaFit,
     censored_log_likelihood,
     fit_by_likelihood,
 )
+from jaxcascade.copulas.frank import Frank
+from jaxcascade.copulas.gaussian import Gaussian
+from jaxcascade.copulas.goodness import GoodnessOfFit, goodness_of_fit
 from jaxcascade.copulas.gumbel import Gumbel
+from jaxcascade.copulas.joe import Joe
+from jaxcascade.copulas.rotation import SurvivalGumbel, rotated
+from jaxcascade.copulas.student_t import StudentT, student_t
 
 __all__ = [
     "CensoredPairs",
+    "Clayton",
     "Copula",
     "CopulaFit",
+    "FamilyComparison",
+    "Frank",
+    "Gaussian",
+    "GoodnessOfFit",
     "Gumbel",
     "Independence",
+    "Joe",
+    "StudentT",
+    "SurvivalGumbel",
     "censored_log_likelihood",
+    "compare_families",
     "fit_by_likelihood",
+    "goodness_of_fit",
+    "rotated",
+    "student_t",
 ]

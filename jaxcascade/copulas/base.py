@@ -1,19 +1,24 @@
 """What a bivariate copula offers, written for one copula; `vmap` handles many."""
 
 import abc
-from typing import Self
+from typing import ClassVar, Self
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 
 class Copula(eqx.Module):
     """Joint law of two uniform variables U and V.
 
     All methods broadcast `u` and `v` in [0, 1], ends included.
+
+    Attributes:
+        tau_range: Kendall's taus that the family reaches; `from_tau` moves others to an end.
     """
+
+    tau_range: ClassVar[tuple[float, float]] = (0.0, 0.99)
 
     @classmethod
     @abc.abstractmethod
@@ -49,6 +54,60 @@ class Copula(eqx.Module):
     ) -> Float[Array, "..."]:
         """P(V <= v | U <= u) = C(u, v) / u, without cancellation and with its limit at u = 0."""
 
+    @abc.abstractmethod
+    def h_complement(self, u: Float[Array, "..."], v: Float[Array, "..."]) -> Float[Array, "..."]:
+        """P(V > v | U = u), with full relative accuracy where it is small."""
+
+    @abc.abstractmethod
+    def orthant(
+        self,
+        u: Float[Array, "..."],
+        v: Float[Array, "..."],
+        above_u: Bool[Array, "..."],
+        above_v: Bool[Array, "..."],
+    ) -> Float[Array, "..."]:
+        """P(U on a side of u, V on a side of v): above where told, else at or below.
+
+        The error is a few roundings of the smaller of the two marginal probabilities.
+        """
+
+    def transpose(self) -> "Copula":
+        """The law of (V, U); the copula itself where the two are exchangeable."""
+        return self
+
+    def strip(
+        self, u: Float[Array, "..."], v_left: Float[Array, "..."], v: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """P(v_left < V <= v | U = u), the half-rectangle.
+
+        The difference is taken in the tail that the strip is nearer to, so that the relative
+        error is that of rounding the arguments.
+        """
+        low, high = self.h_function(u, v_left), self.h_function(u, v)
+        above_low, above_high = self.h_complement(u, v_left), self.h_complement(u, v)
+        return jnp.where(low + high > 1, above_low - above_high, high - low)
+
+    def rectangle(
+        self,
+        u_left: Float[Array, "..."],
+        u: Float[Array, "..."],
+        v_left: Float[Array, "..."],
+        v: Float[Array, "..."],
+    ) -> Float[Array, "..."]:
+        """P(u_left < U <= u, v_left < V <= v).
+
+        Differences are taken in the corner of the unit square that the rectangle is nearest to.
+        A rectangle in a corner is one orthant, with no difference at all. The error of any other
+        is a few roundings of the orthant that encloses it.
+        """
+        above_u, above_v = u_left + u > 1, v_left + v > 1
+        far_u, near_u = jnp.where(above_u, u_left, u), jnp.where(above_u, u, u_left)
+        far_v, near_v = jnp.where(above_v, v_left, v), jnp.where(above_v, v, v_left)
+        far = self.orthant(far_u, far_v, above_u, above_v)
+        less_u = self.orthant(near_u, far_v, above_u, above_v)
+        less_v = self.orthant(far_u, near_v, above_u, above_v)
+        return (far - less_u) - (less_v - self.orthant(near_u, near_v, above_u, above_v))
+
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "*shape 2"]:
         """Draws pairs (U, V) by conditional inversion."""
         u, p = jax.random.uniform(key, (2, *shape), jnp.result_type(self.tau))
@@ -63,6 +122,8 @@ class Independence(Copula):
     """
 
     batch: Float[Array, "*batch"]
+
+    tau_range: ClassVar[tuple[float, float]] = (0.0, 0.0)
 
     @classmethod
     def from_tau(cls, tau: Float[Array, "..."]) -> Self:
@@ -81,6 +142,9 @@ class Independence(Copula):
     def h_function(self, u: Float[Array, "..."], v: Float[Array, "..."]) -> Float[Array, "..."]:
         return v + jnp.zeros_like(u)
 
+    def h_complement(self, u: Float[Array, "..."], v: Float[Array, "..."]) -> Float[Array, "..."]:
+        return (1.0 - v) + jnp.zeros_like(u)
+
     def inverse_h_function(
         self, u: Float[Array, "..."], p: Float[Array, "..."]
     ) -> Float[Array, "..."]:
@@ -90,3 +154,12 @@ class Independence(Copula):
         self, u: Float[Array, "..."], v: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         return v + jnp.zeros_like(u)
+
+    def orthant(
+        self,
+        u: Float[Array, "..."],
+        v: Float[Array, "..."],
+        above_u: Bool[Array, "..."],
+        above_v: Bool[Array, "..."],
+    ) -> Float[Array, "..."]:
+        return jnp.where(above_u, 1.0 - u, u) * jnp.where(above_v, 1.0 - v, v)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from jaxcascade.copulas.base import Copula
 
-_HIGHEST_TAU = 0.97
+_LARGEST_TAU = 0.97
 _NUM_STEPS = 24
 _GOLDEN = 0.6180339887498949
 
@@ -45,25 +45,31 @@ def censored_log_likelihood(copula: Copula, pairs: CensoredPairs) -> Float[Array
     # Uniforms of continuous values are inside (0, 1); elsewhere anything finite will do.
     inner_u, inner_v = jnp.where(u_atom, 0.5, u), jnp.where(v_atom, 0.5, v)
     density = copula.log_prob(inner_u, inner_v)
-    strip_v = copula.h_function(inner_u, v) - copula.h_function(inner_u, v_left)
-    strip_u = copula.h_function(inner_v, u) - copula.h_function(inner_v, u_left)
-    corner = copula.cdf(u, v) - copula.cdf(u_left, v) - copula.cdf(u, v_left)
-    corner = corner + copula.cdf(u_left, v_left)
-    mass = jnp.where(u_atom & v_atom, corner, jnp.where(v_atom, strip_v, strip_u))
+    strip = _strip(copula, u_atom, (inner_u, inner_v), (u_left, u), (v_left, v))
+    mass = jnp.where(u_atom & v_atom, copula.rectangle(u_left, u, v_left, v), strip)
     log_mass = jnp.log(jnp.maximum(mass, jnp.finfo(mass.dtype).tiny))
     terms = jnp.where(u_atom | v_atom, log_mass, density)
     return jnp.sum(weight * jnp.where(weight > 0, terms, 0.0))
 
 
+def _strip(copula: Copula, u_atom: Array, inner: tuple, u_ends: tuple, v_ends: tuple) -> Array:
+    """The half-rectangle over the one side that is an atom; where both are, it is not used."""
+    transposed = copula.transpose()
+    if transposed is copula:  # exchangeable: one evaluation serves both
+        ends = (jnp.where(u_atom, a, b) for a, b in zip(u_ends, v_ends, strict=True))
+        return copula.strip(jnp.where(u_atom, inner[1], inner[0]), *ends)
+    return jnp.where(u_atom, transposed.strip(inner[1], *u_ends), copula.strip(inner[0], *v_ends))
+
+
 def fit_by_likelihood(family: type[Copula], pairs: CensoredPairs) -> CopulaFit:
-    """Maximises the censored likelihood over Kendall's tau in [0, 0.97].
+    """Maximises the censored likelihood over Kendall's tau, from -0.97 to 0.97 as the family has.
 
     Golden-section search: 24 steps leave 1e-5 of the interval, far below the standard error
     of tau (about 0.03 at 300 pairs), and use no derivative that an atom could upset. Pairs
     without weight give independence.
 
     Args:
-        family: A copula class with an exchangeable, one-parameter `from_tau`.
+        family: A copula class.
         pairs: Transformed observations.
     """
 
@@ -78,9 +84,10 @@ def fit_by_likelihood(family: type[Copula], pairs: CensoredPairs) -> CopulaFit:
         return jnp.where(keep_left, low, left), jnp.where(keep_left, right, high)
 
     dtype = pairs.u.dtype
-    bracket = (jnp.zeros((), dtype), jnp.full((), _HIGHEST_TAU, dtype))
+    lowest, highest = (max(-_LARGEST_TAU, min(end, _LARGEST_TAU)) for end in family.tau_range)
+    bracket = (jnp.full((), lowest, dtype), jnp.full((), highest, dtype))
     low, high = jax.lax.fori_loop(0, _NUM_STEPS, step, bracket)
-    # At independence the optimum is the end of the interval, which the search only approaches.
+    # Independence is the end of most intervals, which the search only approaches.
     candidates = jnp.stack([jnp.zeros((), dtype), 0.5 * (low + high)])
     values = jax.lax.map(value, candidates)
     best = jnp.where(values[1] > values[0], candidates[1], candidates[0])

@@ -4,15 +4,15 @@ from typing import NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from jaxcascade.copulas.base import Copula
+from jaxcascade.copulas.level import Level, Turnable, negative_log, orthant_from_logs
 
 _LARGEST_TAU = 0.99
 _NEWTON_STEPS = 10
 
 
-class Gumbel(Copula):
+class Gumbel(Turnable):
     """C(u, v) = exp(-((-log u)^theta + (-log v)^theta)^(1/theta)).
 
     Computed in x = -log u and y = -log v throughout: finite, with finite gradients, for theta
@@ -41,75 +41,89 @@ class Gumbel(Copula):
     def tau(self) -> Float[Array, "*batch"]:
         return 1.0 - 1.0 / self.theta
 
-    def cdf(self, u: Float[Array, "..."], v: Float[Array, "..."]) -> Float[Array, "..."]:
-        value = jnp.exp(-jnp.exp(_exponents(self.theta, u, v).log_a))
-        return jnp.where((u > 0) & (v > 0), value, 0.0)
+    def kendall_distribution(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
+        """P(C(U, V) <= t)."""
+        safe = jnp.where(t > 0, t, 1.0)
+        return t - safe * jnp.log(safe) / self.theta
 
-    def log_prob(self, u: Float[Array, "..."], v: Float[Array, "..."]) -> Float[Array, "..."]:
-        x, y, log_x, log_y, log_a = _exponents(self.theta, u, v)
-        a = jnp.exp(log_a)
-        power = (self.theta - 1.0) * (log_x + log_y - 2.0 * log_a)
-        return x + y - a + power - log_a + jnp.log(a + self.theta - 1.0)
+    def cdf_at(self, a: Level, b: Level) -> Float[Array, "..."]:
+        value = jnp.exp(-_exponents(self.theta, a, b).a)
+        return jnp.where((a.value > 0) & (b.value > 0), value, 0.0)
 
-    def h_function(self, u: Float[Array, "..."], v: Float[Array, "..."]) -> Float[Array, "..."]:
-        _, _, log_x, _, log_a = _exponents(self.theta, u, v)
-        excess = _excess(self.theta, u, v)
-        value = jnp.exp(-excess + (self.theta - 1.0) * (log_x - log_a))
-        return jnp.where(v >= 1, 1.0, jnp.where(v > 0, value, 0.0))
+    def above_below(self, a: Level, b: Level) -> Float[Array, "..."]:
+        value = b.value * -jnp.expm1(-_exponents(self.theta, a, b).over_y)
+        return jnp.where(a.complement > 0, value, 0.0)
 
-    def inverse_h_function(
-        self, u: Float[Array, "..."], p: Float[Array, "..."]
+    def lower_conditional_at(self, a: Level, b: Level) -> Float[Array, "..."]:
+        value = jnp.exp(-_exponents(self.theta, a, b).over_x)
+        return jnp.where(b.value > 0, value, 0.0)
+
+    def log_prob_at(self, a: Level, b: Level) -> Float[Array, "..."]:
+        e = _exponents(self.theta, a, b)
+        more = self.theta - 1.0
+        power = more * (e.log_x + e.log_y - 2.0 * e.log_a)
+        return e.x + e.y - e.a + power - e.log_a + jnp.log(e.a + more)
+
+    def negative_log_h(self, a: Level, b: Level) -> Float[Array, "..."]:
+        e = _exponents(self.theta, a, b)
+        return e.over_x + (self.theta - 1.0) * e.log_over_x
+
+    def orthant(
+        self,
+        u: Float[Array, "..."],
+        v: Float[Array, "..."],
+        above_u: Bool[Array, "..."],
+        above_v: Bool[Array, "..."],
     ) -> Float[Array, "..."]:
+        e = _exponents(self.theta, Level(u), Level(v))
+        return orthant_from_logs(u, v, (above_u, above_v), e.a, (e.over_x, e.over_y))
+
+    def inverse_h_at(self, a: Level, p: Level) -> tuple[Array, Array]:
         # With A = x e^t, h = p reads x expm1(t) + (theta - 1) t = -log p: convex and increasing
         # in t, so Newton from an upper bound descends to the root without ever crossing it.
-        x, _ = _negative_log(u)
-        theta, target = self.theta, -jnp.log(jnp.clip(p, jnp.finfo(p.dtype).tiny, 1.0))
-        bound = jnp.minimum(target / (x + theta - 1.0), jnp.log1p(target / x))
+        x, target = negative_log(a), negative_log(p)
+        target = jnp.where(p.value == 1, 0.0, target)
+        theta = self.theta
+        more = theta - 1.0
+        bound = jnp.minimum(target / (x + more), jnp.log1p(target / x))
 
         def step(_: int, t: Array) -> Array:
-            residual = x * jnp.expm1(t) + (theta - 1.0) * t - target
-            return jnp.maximum(t - residual / (x * jnp.exp(t) + theta - 1.0), 0.0)
+            residual = x * jnp.expm1(t) + more * t - target
+            return jnp.maximum(t - residual / (x * jnp.exp(t) + more), 0.0)
 
         t = jax.lax.fori_loop(0, _NEWTON_STEPS, step, bound)
-        log_y = jnp.log(x) + _log_expm1(theta * t) / theta
-        return jnp.exp(-jnp.exp(log_y))
-
-    def lower_conditional(
-        self, u: Float[Array, "..."], v: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
-        value = jnp.exp(-_excess(self.theta, u, v))
-        return jnp.where(v > 0, value, 0.0)
+        y = jnp.exp(jnp.log(x) + _log_expm1(theta * t) / theta)
+        return jnp.exp(-y), -jnp.expm1(-y)
 
 
 class _Exponents(NamedTuple):
+    """x = -log u, y = -log v, a = (x^theta + y^theta)^(1/theta), log(a / x), a - x and a - y."""
+
     x: Array
     y: Array
     log_x: Array
     log_y: Array
+    a: Array
     log_a: Array
+    log_over_x: Array
+    over_x: Array
+    over_y: Array
 
 
-def _negative_log(u: Float[Array, "..."]) -> tuple[Array, Array]:
-    """Returns -log u and its logarithm, both finite on the whole of [0, 1]."""
-    tiny = jnp.finfo(jnp.result_type(u)).tiny
-    x = jnp.maximum(-jnp.log(jnp.maximum(u, tiny)), tiny)
-    return x, jnp.log(x)
-
-
-def _exponents(theta: Array, u: Array, v: Array) -> _Exponents:
-    (x, log_x), (y, log_y) = _negative_log(u), _negative_log(v)
-    # logaddexp rather than max and min: a tie u = v would get wrong second derivatives.
-    log_a = jnp.logaddexp(theta * log_x, theta * log_y) / theta
-    return _Exponents(x, y, log_x, log_y, log_a)
-
-
-def _excess(theta: Array, u: Array, v: Array) -> Array:
-    """Returns A - x >= 0 without cancellation: -log of C(u, v) / u."""
-    x, y, log_x, log_y, _ = _exponents(theta, u, v)
-    ratio = theta * (log_y - log_x)
-    small = x * jnp.expm1(jnp.log1p(jnp.exp(jnp.minimum(ratio, 0.0))) / theta)
-    large = y * jnp.exp(jnp.log1p(jnp.exp(jnp.minimum(-ratio, 0.0))) / theta) - x
-    return jnp.where(ratio < 0, small, large)
+def _exponents(theta: Array, a: Level, b: Level) -> _Exponents:
+    x, y = negative_log(a), negative_log(b)
+    log_x, log_y = jnp.log(x), jnp.log(y)
+    # `where` picks between two forms of one analytic function; `maximum` would split the
+    # derivative at a tie u = v in two and get second derivatives wrong.
+    x_larger = log_x > log_y
+    large, log_large = jnp.where(x_larger, x, y), jnp.where(x_larger, log_x, log_y)
+    ratio = theta * (log_x + log_y - 2.0 * log_large)
+    growth = jnp.log1p(jnp.exp(ratio)) / theta
+    over_large = large * jnp.expm1(growth)
+    over_x, over_y = over_large + (large - x), over_large + (large - y)
+    log_over_x = growth + (log_large - log_x)
+    logs = (log_x, log_y, over_large + large, log_large + growth, log_over_x)
+    return _Exponents(x, y, *logs, over_x, over_y)
 
 
 def _log_expm1(t: Array) -> Array:

@@ -2,6 +2,7 @@
 
 import json
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,15 @@ from jaxcascade.cascade import (
     observations,
     save_model,
 )
-from jaxcascade.copulas import Independence
+from jaxcascade.copulas import (
+    Clayton,
+    Copula,
+    Frank,
+    Gaussian,
+    Independence,
+    Joe,
+    SurvivalGumbel,
+)
 from jaxcascade.errors import FileFormatError
 from jaxcascade.marginals import HistogramMethod
 from jaxcascade.records import example_records
@@ -91,3 +100,12 @@ def test_nothing_is_left_where_writing_fails(tmp_path):
     with pytest.raises(FileFormatError, match="no folder"):
         save_model(model, tmp_path / "nowhere" / "m.json")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("family", [Clayton, Frank, Gaussian, Joe, SurvivalGumbel])
+def test_every_family_of_copulas_can_be_kept(family: type[Copula], model, tmp_path):
+    taus = jnp.asarray(model.copula.tau)
+    save_model(eqx.tree_at(lambda m: m.copula, model, family.from_tau(taus)), tmp_path / "m.json")
+    again = load_model(tmp_path / "m.json").copula
+    assert type(again) is family
+    np.testing.assert_allclose(again.tau, taus, atol=1e-9)
