@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +68,7 @@ def fastest(calls: list[Callable], repeats: int = NUM_REPEATS) -> list[float]:
 
 
 def peer_of(family: type[Copula], name: str, rotation: int) -> pyvinecopulib.Bicop:
-    ours = family.from_tau(jnp.array(TAU))
+    ours: Any = family.from_tau(jnp.array(TAU))
     base = getattr(ours, "base", ours)
     parameters = [[float(base.rho)], [4.0]] if name == "student" else [
         [float(base.rho if name == "gaussian" else base.theta)]
@@ -92,7 +93,7 @@ def timing(label: str, method: str, host: np.ndarray) -> dict:
         lambda: log(getattr(peer, METHODS[method])(host)),
     ]
     found = np.asarray(compiled(copula, u, v))
-    theirs = log(getattr(peer, METHODS[method])(host))
+    theirs: Any = log(getattr(peer, METHODS[method])(host))
     own, peer_s = fastest(calls)
     second = statsmodels_seconds(other, copula, method, host)
     return {
@@ -114,7 +115,7 @@ def statsmodels_seconds(name: str | None, copula: Copula, method: str, host: np.
     parameter = getattr(copula, "theta", None)
     keywords = {"df": 4} if name == "StudentTCopula" else {}
     parameter = copula.rho if parameter is None else parameter  # pyright: ignore
-    theirs = getattr(statsmodels_copulas, name)(float(parameter), **keywords)
+    theirs: Any = getattr(statsmodels_copulas, name)(float(parameter), **keywords)
     slow = name in ("GaussianCopula", "StudentTCopula") and method == "cdf"
     some = host[:NUM_SLOW] if slow else host
     call = theirs.cdf if method == "cdf" else theirs.logpdf
@@ -134,7 +135,7 @@ def bootstrap() -> dict:
     run(0)
     first = time.perf_counter() - start
     (own,) = fastest([lambda: run(1)])
-    theirs = statsmodels_copulas.GumbelCopula(2.0)
+    theirs: Any = statsmodels_copulas.GumbelCopula(2.0)
     fitted, rows = theirs, np.asarray(pairs)
 
     def by_tau() -> None:
