@@ -5,16 +5,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint bench
+.PHONY: demo test test-slow lint
 
 demo: $(READY)
 	$(BIN)/jaxcascade demo --report demo-report.html
 
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .
