@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import jax
 from jaxtyping import install_import_hook
 
@@ -11,6 +12,10 @@ jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent 
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 os.environ.setdefault("MPLBACKEND", "agg")
+
+# The same examples in every run: what fails, fails for everybody.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("fixed")
 
 with install_import_hook("jaxcascade", "beartype.beartype"):
     import jaxcascade  # noqa: F401

@@ -54,9 +54,22 @@ def test_grid_spans_the_prices_that_matter(pool, count):
     assert np.all(grid > 0)
     assert np.all(np.diff(grid) > 0)
     np.testing.assert_allclose(grid[1:] / grid[:-1], (grid[-1] / grid[0]) ** (1 / (count - 1)))
-    corners = [price for price, _, _ in break_even_prices(cost, error) if price > 0]
+    corners = [
+        price
+        for price, below, above in break_even_prices(cost, error)
+        if cost[above] > 1.01 * cost[below]  # models of nearly one cost stretch no grid
+    ]
     if corners:
         np.testing.assert_allclose([grid[0], grid[-1]], [corners[0] / 3, corners[-1] * 3])
+
+
+def test_models_of_nearly_one_cost_do_not_stretch_the_grid():
+    cost, error = np.array([1.0, 1.005, 2.0]), np.array([0.5, 0.3, 0.1])
+    assert [price for price, _, _ in break_even_prices(cost, error)] == pytest.approx(
+        [0.025, 0.995 / 0.2]
+    )
+    grid = price_grid(cost, error, 3)
+    assert [grid[0], grid[-1]] == pytest.approx([0.995 / 0.2 / 3, 0.995 / 0.2 * 3])
 
 
 def test_free_models_without_a_corner_still_have_a_grid():
