@@ -3,7 +3,8 @@
     python -m benchmarks.commands
 
 A cold run has compiled nothing before; a warm one finds everything in the cache that the command
-line keeps. Memory is the peak resident set of the process.
+line keeps. Memory is the peak resident set of the process, or that of the benchmark itself where
+that is larger (`--help`): a new process starts as a copy of it.
 """
 
 import os
