@@ -34,7 +34,3 @@ class PolicyError(InvalidInputError):
 
 class PrecisionError(JaxcascadeError, TypeError):
     """A fit was asked for in single precision, where its results cannot be trusted."""
-
-
-class FitError(JaxcascadeError, RuntimeError):
-    """A fit ended without a usable answer."""
