@@ -3,7 +3,8 @@
 import abc
 
 import equinox as eqx
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 
 class Calibrator(eqx.Module):
@@ -12,6 +13,12 @@ class Calibrator(eqx.Module):
     @abc.abstractmethod
     def __call__(self, log_confidence: Float[Array, "..."]) -> Float[Array, "..."]:
         """Returns calibrated confidence in [0, 1] for natural log-confidence in [-inf, 0]."""
+
+    @property
+    def informative(self) -> Bool[Array, ""]:
+        """False where all confidences mean the same: they are no signal of correctness."""
+        lowest, highest = self(jnp.array([-jnp.inf, 0.0]))
+        return highest > lowest
 
 
 class Calibration(eqx.Module):

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from jaxcascade.calibration.base import Calibration, Calibrator
 from jaxcascade.calibration.signals import Transform, log_odds, log_pair, one_sided
@@ -40,12 +40,6 @@ class LogisticCalibrator(Calibrator):
         signal = _fill_infinite(self.transform(log_confidence), self.lowest, self.highest)
         return jax.nn.sigmoid(self.intercept + signal @ self.coefficients)
 
-    @property
-    def informative(self) -> Bool[Array, "*batch"]:
-        """False where no regressor helps: the confidence is not a signal of correctness."""
-        spread = self.coefficients * (self.highest - self.lowest)
-        return jnp.any(spread > 0, axis=-1)
-
 
 class LogisticCalibration(Calibration):
     """Maximum a posteriori logistic regression with a weakly informative prior.
@@ -54,7 +48,7 @@ class LogisticCalibration(Calibration):
     labels plain maximum likelihood costs 5 to 10 % of the area under the error-cost curve on
     some data sets. Coefficients are held at or above zero, because a model that is less often
     right when it is more confident, as a third of draws of 30 labels suggest, is noise far
-    more often than truth; see `LogisticCalibrator.informative`.
+    more often than truth; see `Calibrator.informative`.
 
     Attributes:
         transform: `one_sided` (multiple choice) or `two_sided` (free text).

@@ -52,9 +52,7 @@ def records(table: Records) -> None:
 
 def signal_remarks(frontier: Frontier) -> list[str]:
     """Names the models whose confidence carries no information about being right."""
-    informative = getattr(frontier.calibrators, "informative", None)
-    if informative is None:
-        return []
+    informative = jax.vmap(lambda one: one.informative)(frontier.calibrators)
     return [
         f'"{name}" is not more often right when it is more confident: its confidence is ignored.'
         for name, useful in zip(frontier.models, np.asarray(informative), strict=True)
@@ -113,7 +111,7 @@ def fit_rows(fit: CascadeFit, table: Records) -> list[FitRow]:
     confidence = model.calibrate(observations(table).log_confidence)
     _, levels = transforms(model.marginal, confidence)
     confidence, levels = np.asarray(confidence), np.asarray(levels)
-    informative = np.asarray(getattr(model.calibrator, "informative", np.ones(len(model.models))))
+    informative = jax.vmap(lambda one: one.informative)(model.calibrator)
     return [
         _fit_row(fit, j, confidence[:, j], levels[:, j], table.correct[:, j], bool(informative[j]))
         for j in range(len(model.models))

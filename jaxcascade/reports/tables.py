@@ -6,9 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from jaxcascade.calibration import Calibrator, auroc, brier, ece
+from jaxcascade.calibration import auroc, brier, ece
 from jaxcascade.cascade import Policy
 from jaxcascade.records import Records
 from jaxcascade.tuning import Evaluation, Frontier
@@ -121,7 +121,7 @@ def model_rows(frontier: Frontier, records: Records) -> tuple[ModelRow, ...]:
     """
     arranged = frontier.arrange(records)
     confidence = np.asarray(frontier.calibrate(records))
-    varies = varying_signals(frontier.calibrators, len(frontier.models))
+    varies = jax.vmap(lambda one: one.informative)(frontier.calibrators)
     return tuple(
         _model_row(name, j, arranged, confidence[:, j], bool(varies[j]))
         for j, name in enumerate(frontier.models)
@@ -172,13 +172,6 @@ def held_out_gains(frontier: Frontier) -> Gains | None:
     if held_out is None:
         return None
     return Gains(held_out.gain, held_out.gain_standard_error, held_out.single_loss)
-
-
-def varying_signals(calibrators: Calibrator, count: int) -> Bool[np.ndarray, " k"]:
-    """Whether each of `count` stacked calibrators tells a confidence of 1 from one of 0."""
-    ends = jnp.broadcast_to(jnp.array([-jnp.inf, 0.0]), (count, 2))
-    lowest, highest = np.asarray(jax.vmap(lambda one, x: one(x))(calibrators, ends)).T
-    return highest > lowest
 
 
 def beyond_chance(auroc: float, num_right: int, num_wrong: int) -> bool:
