@@ -99,7 +99,7 @@ def demo(arguments: argparse.Namespace) -> None:
         evaluation = evaluate_frontier(tuned.frontier, test)
         progress("drawing the report")
         write_report(
-            arguments.report, tuned.frontier, train, model=tuned.fit.model, evaluation=evaluation
+            arguments.report, tuned.frontier, test, model=tuned.fit.model, evaluation=evaluation
         )
     content = show.evaluation_json(tuned.frontier, evaluation)
     if not _write_json(arguments.json, content):

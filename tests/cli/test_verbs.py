@@ -172,3 +172,10 @@ def test_a_new_process_keeps_its_compilations(example, tmp_path):
     assert "Kendall's tau" in done.stdout
     assert done.stderr == ""
     assert any((tmp_path / "jaxcascade").iterdir())
+
+
+def test_demo_reports_on_the_queries_that_it_evaluated(run, tmp_path):
+    result = run("demo", "--report", "r.html")
+    assert result.status == 0
+    assert "on test queries" in result.out
+    assert "1,500 test queries" in (tmp_path / "r.html").read_text()
