@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,5 +57,7 @@ def _prepare_jax() -> None:
     except OSError:
         return  # A home that cannot be written to costs time, not the answer.
     jax.config.update("jax_compilation_cache_dir", str(cache))
+    # Another process may be writing the entry that this one reads: JAX then compiles, no harm done.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
