@@ -3,13 +3,14 @@
 import math
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Num
 
 __all__ = ["kendall_tau"]
 
 # Pairs of rows compared at once, times the number of columns; a few tables of this size fit in the
-# second-level cache, which halves the time.
+# second-level cache.
 _BLOCK_SIZE = 2**14
 
 
@@ -19,7 +20,8 @@ def kendall_tau(
     """Kendall's τ-b between the columns of a table, in O(n² k²) operations.
 
     Args:
-        x: One row per query, one column per model.
+        x: One row per query, one column per model. Infinities are ranks like others; a NaN in a
+            cell that is not missing makes every entry of its column NaN.
         weights: Nonnegative weight of each cell. Zero means missing: for a pair of columns, only
             rows present in both count, and the value of a missing cell is ignored (it may be
             NaN). A row's weight in a pair of columns is the geometric mean of its two weights, so
@@ -46,24 +48,32 @@ def kendall_tau(
     roots = jnp.where(present, jnp.sqrt(jnp.where(present, weights, 1).astype(x.dtype)), 0)
     x = jnp.where(present, x, 0)
 
-    block_rows = max(1, min(num_rows, _BLOCK_SIZE // max(1, num_rows * num_columns)))
-    num_blocks = math.ceil(num_rows / block_rows)
-    padding = ((0, num_blocks * block_rows - num_rows), (0, 0))
-    blocks = tuple(
-        jnp.pad(table, padding).reshape(num_blocks, block_rows, num_columns) for table in (x, roots)
+    side = max(1, min(num_rows, math.isqrt(_BLOCK_SIZE // max(1, num_columns))))
+    num_blocks = max(1, math.ceil(num_rows / side))
+    padding = ((0, num_blocks * side - num_rows), (0, 0))
+    values, shares = (
+        jnp.pad(table, padding).reshape(num_blocks, side, num_columns) for table in (x, roots)
     )
 
     def add_block(sums: tuple, block: tuple) -> tuple[tuple, None]:
-        values, block_roots = block
-        both = (block_roots[:, None] * roots).reshape(-1, num_columns)
-        order = jnp.sign(values[:, None] - x).reshape(-1, num_columns)
+        first, second = block
+        both = (shares[first][:, None] * shares[second]).reshape(-1, num_columns)
+        # Compared, not subtracted: the difference of two infinities is no number.
+        left, right = values[first][:, None], values[second]
+        order = (left > right).astype(x.dtype) - (left < right).astype(x.dtype)
+        order = order.reshape(-1, num_columns)
         signed = both * order
+        # Off the diagonal, a block stands for its mirror image too.
+        times = jnp.where(first == second, 1, 2).astype(x.dtype)
         concordance, untied = sums
-        return (concordance + signed.T @ signed, untied + (signed * order).T @ both), None
+        concordance = concordance + times * (signed.T @ signed)
+        return (concordance, untied + times * ((signed * order).T @ both)), None
 
     zeros = jnp.zeros((num_columns, num_columns), x.dtype)
+    blocks = tuple(jnp.asarray(index) for index in np.triu_indices(num_blocks))
     (concordance, untied), _ = lax.scan(add_block, (zeros, zeros), blocks)
     # untied[c, d]: weight of the pairs, present in both columns, that differ in column c.
     defined = (untied > 0) & (untied.T > 0)
     scale = jnp.sqrt(jnp.where(defined, untied, 1)) * jnp.sqrt(jnp.where(defined, untied.T, 1))
-    return jnp.where(defined, concordance / scale, 0)
+    known = jnp.where(jnp.isnan(x).any(axis=0), jnp.nan, 1.0)
+    return jnp.where(defined, concordance / scale, 0) * known[:, None] * known

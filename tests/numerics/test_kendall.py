@@ -49,6 +49,23 @@ def test_missing_cells_are_left_out_pair_by_pair():
     np.testing.assert_allclose(found, peer(x, present), rtol=0, atol=1e-12)
 
 
+def test_infinities_are_ranks():
+    x = table(80)
+    x[:3, 0], x[3:5, 0], x[7:20, 4] = -np.inf, np.inf, -np.inf
+    finite = np.clip(x, -1e300, 1e300)  # SciPy and NumPy warn of differences of infinities
+    np.testing.assert_allclose(kendall_tau(jnp.asarray(x)), peer(finite), atol=1e-12)
+
+
+def test_nan_in_a_present_cell_is_not_swallowed():
+    x = table(40)
+    x[5, 1] = np.nan
+    tau = kendall_tau(jnp.asarray(x))
+    assert jnp.isnan(tau[1]).all()
+    assert jnp.isnan(tau[:, 1]).all()
+    rest = [0, 2, 3, 4]
+    np.testing.assert_allclose(tau[np.ix_(rest, rest)], peer(x[:, rest]), atol=1e-12)
+
+
 def test_whole_weights_repeat_rows():
     x = table(60)
     repeats = np.random.default_rng(2).integers(0, 4, 60)
