@@ -4,27 +4,22 @@ All figures come from one run, so that their ratios can be compared; the numbers
 them belong to whatever processor it ran on.
 """
 
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import jax.scipy.special
 import numpy as np
-import scipy
 import scipy.special
 
+from benchmarks.common import table, versions, write
 from jaxcascade.numerics import betainc, betaincinv
 
 NUM_ELEMENTS = 1_000_000
 NUM_CALL = 10_000  # as many as one call of a fit has
 NUM_SLOW = 50_000  # elements for the peer that takes a second per 100 000
 NUM_REPEATS = 5
-RESULTS = Path(__file__).parent / "results"
 
 
 def operands(size: int, dtype: type, seed: int = 0) -> tuple[np.ndarray, ...]:
@@ -113,58 +108,50 @@ def differences(dtype: type) -> dict:
 
 def report(results: dict) -> str:
     """The results as Markdown."""
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    lines = [
-        "# Incomplete beta function",
-        "",
-        f"{results['num_cpus']} CPU cores, {versions}. Nanoseconds per element, fastest of "
-        f"{NUM_REPEATS}; ratio below 1 means that ours is faster. SciPy runs on one core.",
-        f"In rows marked * the peer was timed on {NUM_SLOW} elements.",
-        "",
-        "| ours / peer | type | elements | ours, ns | peer, ns | ratio | our compile time, s |",
-        "|---|---|---|---|---|---|---|",
+    told = ", ".join(f"{name} {value}" for name, value in results["versions"].items())
+    head = ["ours / peer", "type", "elements", "ours, ns", "peer, ns", "ratio", "compile, s"]
+    timed = [
+        [
+            entry["comparison"] + (" *" if entry["starred"] else ""),
+            entry["type"],
+            entry["elements"],
+            *(f"{entry[name]:.1f}" for name in ("ours_ns", "peer_ns")),
+            f"{entry['ratio']:.3f}",
+            f"{entry['compile_s']:.2f}",
+        ]
+        for entry in results["timings"]
     ]
-    for entry in results["timings"]:
-        star = " *" if entry["starred"] else ""
-        lines.append(
-            f"| {entry['comparison']}{star} | {entry['type']} | {entry['elements']} "
-            f"| {entry['ours_ns']:.1f} | {entry['peer_ns']:.1f} | {entry['ratio']:.3f} "
-            f"| {entry['compile_s']:.2f} |"
-        )
-    lines += [
-        "",
-        f"Largest absolute difference from SciPy in double precision, {NUM_CALL} elements:",
-        "",
-        "| type | ours | scipy | jax.scipy |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| {entry['type']} | {entry['ours']:.1e} | {entry['scipy']:.1e} "
-        f"| {entry['jax.scipy']:.1e} |"
+    names = ("ours", "scipy", "jax.scipy")
+    errors = [
+        [entry["type"], *(f"{entry[name]:.1e}" for name in names)]
         for entry in results["differences"]
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(
+        [
+            "# Incomplete beta function",
+            "",
+            f"{told}. Nanoseconds per element, fastest of {NUM_REPEATS}; a ratio below 1 means "
+            "that ours is faster. SciPy runs on one core. In rows marked * the peer was timed on "
+            f"{NUM_SLOW} elements.",
+            "",
+            table(head, timed),
+            "",
+            f"Largest absolute difference from SciPy in double precision, {NUM_CALL} elements:",
+            "",
+            table(("type", *names), errors),
+        ]
+    )
 
 
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     types = (np.float64, np.float32)
     results = {
-        "num_cpus": os.cpu_count(),
-        "versions": {
-            "python": platform.python_version(),
-            "jax": jax.__version__,
-            "scipy": scipy.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": versions(),
         "timings": [entry for dtype in types for entry in timings(dtype)],
         "differences": [differences(dtype) for dtype in types],
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "beta.json").write_text(json.dumps(results, indent=2) + "\n")
-    text = report(results)
-    (RESULTS / "beta.md").write_text(text)
-    print(text)
+    write("beta", results, report(results))
 
 
 if __name__ == "__main__":

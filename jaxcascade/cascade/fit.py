@@ -33,7 +33,7 @@ class CascadeFit(NamedTuple):
     Attributes:
         model: The joint model.
         marginal_log_likelihood: Per model.
-        marginal_steps: Steps of expectation maximisation, the most over its starts.
+        marginal_steps: Steps of the fit, the most among its best starts.
         copula_log_likelihood: Per pair at [i, j]; 0 on the diagonal.
     """
 

@@ -27,6 +27,10 @@ class InteriorLaw(eqx.Module):
     def partial_mean(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         """Integral of s dF(s) over (z, 1]."""
 
+    @abc.abstractmethod
+    def breaks(self) -> Float[Array, " b"]:
+        """Where to cut [0, 1] so that between cuts `cdf` is smooth to a quadrature rule."""
+
 
 class Marginal(eqx.Module):
     """Point masses at `low` and `high` around an interior law stretched to (low, high).

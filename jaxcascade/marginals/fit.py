@@ -7,18 +7,23 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import digamma, polygamma
 from jaxtyping import Array, Float, Int
 
+from jaxcascade.marginals.ascent import LARGEST, SMALLEST, Climb, begin, climb, mixture_data
 from jaxcascade.marginals.base import InteriorLaw, Marginal
 from jaxcascade.marginals.laws import BetaMixture, HistogramLaw
 
-_SMALLEST, _LARGEST = 0.05, 1000.0
 _FEWEST_INTERIOR = 5
 
 
 class MarginalFit(NamedTuple):
-    """A fitted marginal and its story."""
+    """A fitted marginal and its story.
+
+    Attributes:
+        marginal: The law.
+        log_likelihood: Of the data under it, atoms included and priors not.
+        num_steps: The most steps taken from one of the starts that came out best.
+    """
 
     marginal: Marginal
     log_likelihood: Float[Array, ""]
@@ -63,7 +68,10 @@ class MarginalMethod(eqx.Module):
 
 
 class BetaMixtureMethod(MarginalMethod):
-    """Two scaled betas by expectation maximisation from several starts.
+    """Two scaled betas by maximum likelihood: a few steps from many starts, then on from the best.
+
+    A step lies between one of expectation maximisation and one of Newton's method, and is never
+    downhill: some twenty of them do what takes expectation maximisation hundreds.
 
     Attributes:
         prior_strength: Pseudo-observations of a flat law in each component: just enough to
@@ -71,58 +79,42 @@ class BetaMixtureMethod(MarginalMethod):
             forbids narrow components, and cost 44 nats on 283 real values with a component of
             concentration 300. 0 is maximum likelihood within the bounds 0.05 and 1000 on
             concentrations.
-        max_steps: Most EM steps.
-        tolerance: EM stops when a step gains less log-likelihood per observation.
+        max_steps: Most steps from each start.
+        tolerance: A start is done when a step promises less log-likelihood per observation.
     """
 
     prior_strength: float = 0.01
-    max_steps: int = eqx.field(static=True, default=500)
+    max_steps: int = eqx.field(static=True, default=100)
     tolerance: float = 1e-9
 
     def fit_interior(
         self, z: Float[Array, " n"], weight: Float[Array, " n"]
     ) -> tuple[BetaMixture, Int[Array, ""]]:
-        starts = jax.vmap(_start, in_axes=(0, None, None))(jnp.asarray(_STARTS), z, weight)
-        laws, values, steps = jax.vmap(self._maximise, in_axes=(0, None, None))(starts, z, weight)
-        best = jax.tree.map(lambda leaf: leaf[jnp.argmax(values)], laws)
+        data = mixture_data(z, weight, jnp.asarray(self.prior_strength))
+        threshold = self.tolerance * jnp.maximum(weight.sum(), 1.0)
+        heats = _starts(z, weight).reshape(_NUM_HEATS, -1, 5)
+
+        def heat(leaders: Climb, entry: tuple[Array, Array, Array]) -> tuple[Climb, None]:
+            starts, limit, last = entry
+            fresh = jax.vmap(begin)(starts)
+            entrants = jax.tree.map(lambda old, new: jnp.where(last, old, new), leaders, fresh)
+            climbed = jax.vmap(climb, (None, 0, None, None))(data, entrants, threshold, limit)
+            states = jax.tree.map(lambda *parts: jnp.concatenate(parts), leaders, climbed)
+            best = jax.lax.top_k(states.expansion.value, starts.shape[0])[1]
+            return jax.tree.map(lambda leaf: leaf[best], states), None
+
+        # The last heat is between the leaders: one loop, compiled once, for all.
+        limits = [min(_NUM_SCREENING_STEPS, self.max_steps)] * _NUM_HEATS + [self.max_steps]
+        last = jnp.arange(_NUM_HEATS + 1) == _NUM_HEATS
+        entries = (jnp.concatenate([heats, heats[:1]]), jnp.array(limits), last)
+        leaders, _ = jax.lax.scan(heat, jax.vmap(begin)(heats[0]), entries)
+        best = leaders.parameters[0]
+        found = BetaMixture(jax.nn.sigmoid(jnp.stack([best[0], -best[0]])), best[1::2], best[2::2])
         # A law with seven parameters cannot be learnt from a handful of points: flat then.
         enough = jnp.sum(weight > 0) >= _FEWEST_INTERIOR
         flat = BetaMixture(jnp.full(2, 0.5), jnp.ones(2), jnp.ones(2))
-        return jax.tree.map(lambda a, b: jnp.where(enough, a, b), best, flat), steps.max()
-
-    def _maximise(
-        self, start: BetaMixture, z: Float[Array, " n"], weight: Float[Array, " n"]
-    ) -> tuple[BetaMixture, Float[Array, ""], Int[Array, ""]]:
-        threshold = self.tolerance * jnp.maximum(weight.sum(), 1.0)
-
-        def step(state):
-            law, value, _, count = state
-            law, new_value = self._em_step(law, z, weight)
-            return law, new_value, new_value - value, count + 1
-
-        def improving(state):
-            return (state[3] < self.max_steps) & (jnp.abs(state[2]) > threshold)
-
-        first = (start, jnp.array(-jnp.inf), jnp.array(jnp.inf), jnp.array(0))
-        law, value, _, count = jax.lax.while_loop(improving, step, first)
-        return law, value, count
-
-    def _em_step(
-        self, law: BetaMixture, z: Float[Array, " n"], weight: Float[Array, " n"]
-    ) -> tuple[BetaMixture, Float[Array, ""]]:
-        """Returns the next law and the penalised log-likelihood of the given one."""
-        log_joint = law.component_log_prob(z) + jnp.log(law.weights)
-        log_total = jax.nn.logsumexp(log_joint, axis=1)
-        responsibility = weight[:, None] * jnp.exp(log_joint - log_total[:, None])
-        count = responsibility.sum(axis=0) + jnp.maximum(self.prior_strength, 1e-12)
-        # The expected log of a uniform and of its complement is -1: the flat pseudo-data.
-        mean_log1 = (jnp.log(z) @ responsibility - self.prior_strength) / count
-        mean_log0 = (jnp.log1p(-z) @ responsibility - self.prior_strength) / count
-        a, b = _newton_step(law.concentration1, law.concentration0, mean_log1, mean_log0)
-        prior = -(law.concentration1 + law.concentration0 - 2.0)
-        prior = prior - jax.scipy.special.betaln(law.concentration1, law.concentration0)
-        value = weight @ log_total + self.prior_strength * jnp.sum(prior + jnp.log(law.weights))
-        return BetaMixture(count / count.sum(), a, b), value
+        law = jax.tree.map(lambda a, b: jnp.where(enough, a, b), found, flat)
+        return law, leaders.num_steps.max()
 
 
 class HistogramMethod(MarginalMethod):
@@ -145,42 +137,27 @@ class HistogramMethod(MarginalMethod):
         return HistogramLaw(knots, levels), jnp.array(0)
 
 
-# Each start splits the values at one of these ranks and fits each side by moments.
-_STARTS = np.array([0.15, 0.35, 0.5, 0.65, 0.85])
+# Each start gives one component the values between two ranks, and the rest to the other. Narrow
+# windows find narrow components: on 197 columns, recorded, resampled from them, and simulated, one
+# of these starts led to the best maximum known, and was among the first five after twelve steps.
+_EDGES = np.linspace(0.0, 1.0, 21)
+_WINDOWS = np.concatenate([np.array([[0.0, 0.5]]), np.stack([_EDGES[:-1], _EDGES[1:]], axis=1)])
+_NUM_HEATS = 3
+_NUM_SCREENING_STEPS = 12
 
 
-def _start(
-    rank: Float[Array, ""], z: Float[Array, " n"], weight: Float[Array, " n"]
-) -> BetaMixture:
+def _starts(z: Float[Array, " n"], weight: Float[Array, " n"]) -> Float[Array, "s 5"]:
+    """Log odds and both pairs of shapes, by the moments inside and outside each window."""
     order = jnp.argsort(z)
-    share = jnp.cumsum(weight[order]) / jnp.maximum(weight.sum(), 1e-300)
-    upper = jnp.zeros_like(z).at[order].set(jnp.where(share > rank, 1.0, 0.0))
-    sides = weight[:, None] * jnp.stack([1.0 - upper, upper], axis=1)
-    total = jnp.maximum(sides.sum(axis=0), 1e-300)
-    mean = jnp.clip(z @ sides / total, 1e-3, 1 - 1e-3)
-    variance = jnp.sum(sides * (z[:, None] - mean) ** 2, axis=0) / total
+    z, weight = z[order], weight[order]
+    share = jnp.cumsum(weight) / jnp.maximum(weight.sum(), 1e-300)
+    within = (share > _WINDOWS[:, :1]) & (share <= _WINDOWS[:, 1:])
+    sides = weight * jnp.stack([within, ~within], axis=1)
+    total = jnp.maximum(sides.sum(axis=2), 1e-300)
+    mean = jnp.clip(sides @ z / total, 1e-3, 1 - 1e-3)
+    variance = jnp.maximum(sides @ z**2 / total - mean**2, 1e-6)
     # Moments of a beta: mean (1 - mean) / (1 + a + b) is its variance.
-    size = jnp.clip(mean * (1 - mean) / jnp.maximum(variance, 1e-6) - 1.0, 0.5, 200.0)
-    weights = jnp.stack([rank, 1.0 - rank])
-    return BetaMixture(weights, *(_bounded(c) for c in (mean * size, (1 - mean) * size)))
-
-
-def _bounded(concentration: Float[Array, " m"]) -> Float[Array, " m"]:
-    return jnp.clip(concentration, _SMALLEST, _LARGEST)
-
-
-def _newton_step(
-    a: Float[Array, " m"],
-    b: Float[Array, " m"],
-    mean_log1: Float[Array, " m"],
-    mean_log0: Float[Array, " m"],
-) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
-    """One damped Newton step on the concave (a-1) E log z + (b-1) E log(1-z) - log B(a, b)."""
-    common, curvature = digamma(a + b), polygamma(1, a + b)
-    gradient_a, gradient_b = mean_log1 - digamma(a) + common, mean_log0 - digamma(b) + common
-    diagonal_a, diagonal_b = polygamma(1, a) - curvature, polygamma(1, b) - curvature
-    determinant = diagonal_a * diagonal_b - curvature**2
-    step_a = (diagonal_b * gradient_a + curvature * gradient_b) / determinant
-    step_b = (diagonal_a * gradient_b + curvature * gradient_a) / determinant
-    new_a, new_b = (jnp.clip(c + s, c / 3, 3 * c) for c, s in ((a, step_a), (b, step_b)))
-    return _bounded(new_a), _bounded(new_b)
+    size = jnp.clip(mean * (1 - mean) / variance - 1.0, 0.5, 500.0)
+    shapes = jnp.clip(jnp.stack([mean * size, (1 - mean) * size], axis=2), SMALLEST, LARGEST)
+    width = _WINDOWS[:, 1:] - _WINDOWS[:, :1]
+    return jnp.concatenate([jnp.log(width / (1 - width)), shapes.reshape(-1, 4)], axis=1)

@@ -27,6 +27,18 @@ def call(law, method, *args):
     return getattr(law, method)(*args)
 
 
+@eqx.filter_jit
+def derivative(law, method, x):
+    """Derivative of a method in its argument, elementwise."""
+    return jax.jvp(getattr(law, method), (x,), (jnp.ones_like(x),))[1]
+
+
+@eqx.filter_jit
+def jacobian(law, method, x):
+    """Derivatives of a method in every parameter, in reverse mode."""
+    return jax.jacrev(lambda law: getattr(law, method)(x))(law)
+
+
 def interior_density(interior, z, one_minus_z):
     """Density of the interior law by SciPy or by hand, for z and 1 - z given apart."""
     if isinstance(interior, BetaMixture):
@@ -182,6 +194,100 @@ def test_gradient_of_the_mean_matches_finite_differences(case):
     steps = 1e-6 * jnp.eye(flat.size)
     expected = [(mean(flat + step) - mean(flat - step)) / 2e-6 for step in steps]
     np.testing.assert_allclose(jax.grad(mean)(flat), expected, rtol=1e-5, atol=1e-8)
+
+
+@over(MARGINALS, [n for n in WITH_INTERIOR if n not in ("histogram", "extreme")])
+def test_gradient_of_the_icdf_in_the_probability_matches_finite_differences(case):
+    p, h = case.atom_low + case.interior_mass * jnp.asarray(POINTS[1:8]), 1e-6
+    slope = derivative(case, "icdf", p)
+    difference = (call(case, "icdf", p + h) - call(case, "icdf", p - h)) / (2 * h)
+    np.testing.assert_allclose(slope, difference, rtol=1e-5)
+    np.testing.assert_allclose(slope * np.exp(call(case, "log_prob", call(case, "icdf", p))), 1.0)
+
+
+@over(MARGINALS, ["two-atoms", "u-shaped", "narrow-in-broad"])
+def test_samples_are_differentiable_in_every_parameter(case):
+    flat, unravel = ravel_pytree(case)
+    total = jax.jit(lambda f: unravel(f).sample(jax.random.key(2), (50,)).sum())
+    h = 1e-6 * np.maximum(np.abs(flat), 0.1)
+    expected = [
+        (total(flat.at[i].add(d)) - total(flat.at[i].add(-d))) / (2 * d) for i, d in enumerate(h)
+    ]
+    # The sum has kinks where a draw crosses into an atom: none of these fifty is that close.
+    np.testing.assert_allclose(jax.jit(jax.grad(total))(flat), expected, rtol=1e-4, atol=1e-5)
+
+
+@over(MARGINALS)
+def test_icdf_at_extreme_probabilities(case):
+    """In and next to the atoms, and nearer to 0 and 1 than any draw."""
+    low, high = float(case.atom_low), 1.0 - float(case.atom_high)
+    tails = [0.0, 1e-300, 1e-16, 0.5 * low, low, low + 1e-15, low + 1e-9, 0.5 * (low + high)]
+    tails += [high - 1e-9, high - 1e-15, high, 0.5 * (1 + high), 1.0 - 1e-16, 1.0]
+    p = jnp.sort(jnp.array(tails))
+    x = np.asarray(call(case, "icdf", p))
+    assert np.all(np.diff(x) >= 0)
+    assert np.all((x >= case.low) & (x <= case.high))
+    np.testing.assert_array_equal(x[p <= low], float(case.low))
+    np.testing.assert_array_equal(x[p > high], float(case.high))
+    for leaf in jax.tree.leaves(jacobian(case, "icdf", p)):
+        assert np.all(np.isfinite(leaf))
+    assert np.all(np.isfinite(derivative(case, "icdf", p)))
+    assert np.all(derivative(case, "icdf", p) >= 0)
+
+
+def single(law):
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), law)
+
+
+def double(law):
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.float64), law)
+
+
+@eqx.filter_jit
+def all_values(law, x, p):
+    values = {
+        name: getattr(law, name)(x) for name in ("cdf", "cdf_left", "log_prob", "partial_mean")
+    }
+    return {**values, "icdf": law.icdf(p), "mean": law.mean(), "mass": law.interior_mass}
+
+
+@over(MARGINALS, [n for n in MARGINALS if n != "one-component"])
+def test_single_precision_stays_single_and_is_nearly_as_good(case):
+    law = single(case)
+    x, p = inside(case).astype(jnp.float32), jnp.asarray(POINTS, jnp.float32)
+    found = all_values(law, x, p)
+    exact = all_values(double(law), x.astype(float), p.astype(float))
+    assert {str(value.dtype) for value in found.values()} == {"float32"}
+    assert law.sample(jax.random.key(0), (3,)).dtype == jnp.float32
+    for name in ("cdf", "cdf_left", "partial_mean", "mean"):
+        np.testing.assert_allclose(found[name], exact[name], atol=1e-6)
+    # Rounding z costs a log density of concentration c about c times the precision.
+    largest = max(float(jnp.max(leaf)) for leaf in jax.tree.leaves(case.interior))
+    finite = np.isfinite(exact["log_prob"])
+    np.testing.assert_array_equal(np.isfinite(found["log_prob"]), finite)
+    error = np.abs(found["log_prob"] - exact["log_prob"])[finite]
+    assert np.all(error < 1e-6 * max(largest, 5.0))
+    # An error of rounding in p, and one of x, which the density makes one of p.
+    back = double(law)
+    reached = (
+        back.cdf(found["icdf"].astype(float) + 2e-7),
+        back.cdf_left(found["icdf"].astype(float) - 2e-7),
+    )
+    assert np.all(reached[0] > p - 1e-6)
+    assert np.all(reached[1] < p + 1e-6)
+
+
+@over(MARGINALS, ["no-atoms", "narrow-in-broad", "two-atoms"])
+def test_gradients_in_single_precision_without_an_atom_below(case):
+    """Next to `low` the cdf underflows in single precision where no atom holds it up."""
+    law = single(case)
+    near = law.low + (law.high - law.low) * jnp.array([1e-30, 1e-12, 1e-4, 0.3, 1.0], jnp.float32)
+    for method in ("cdf", "partial_mean"):
+        found = jacobian(law, method, near)
+        exact = jacobian(double(law), method, near.astype(float))
+        for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(exact), strict=True):
+            assert ours.dtype == jnp.float32
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-6)
 
 
 @over(MARGINALS)

@@ -1,21 +1,24 @@
-"""Expectation maximisation against SciPy's maximum likelihood from many starts."""
+"""Fits of marginals against SciPy's maximum likelihood from many starts."""
 
 from pathlib import Path
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import minimize
-from scipy.special import betaln, logsumexp
+from scipy.special import betaln, digamma, expit, logsumexp
 
 from jaxcascade.calibration import LogisticCalibration
 from jaxcascade.marginals import BetaMixture, BetaMixtureMethod, HistogramMethod
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data" / "mmlu_train.parquet"
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+TABLES = ("mmlu_train", "medmcqa_train", "gsm8k_train")
+LONGEST = 300  # queries of the longest table; shorter ones are padded with weight 0
 N = 285  # one length for all, so that the fit compiles once
-MAXIMUM_LIKELIHOOD = BetaMixtureMethod(prior_strength=0.0, max_steps=5000, tolerance=1e-10)
+MAXIMUM_LIKELIHOOD = BetaMixtureMethod(prior_strength=0.0)
 
 TRUTHS = {
     "overlapping": ([0.4, 0.6], [2.0, 6.0], [5.0, 1.5]),
@@ -57,24 +60,38 @@ def log_likelihood(z, weights, a, b):
     return logsumexp(parts + log_weights, axis=1).sum()
 
 
-def best_by_scipy(z, num_starts=24, seed=0):
-    """Maximum over starts of L-BFGS-B within the same bounds."""
+def best_by_scipy(z, num_starts=30, seed=0):
+    """Maximum over starts of L-BFGS-B within the same bounds; every other start aims at a value."""
     rng = np.random.default_rng(seed)
-    log_z, log_rest = np.log(z), np.log1p(-z)
-    bounds = [(-12, 12)] + [(np.log(0.05), np.log(1000.0))] * 4
+    logs = np.stack([np.log(z), np.log1p(-z)])
+    bounds = [(-14, 14)] + [(np.log(0.05), np.log(1000.0))] * 4
 
-    def objective(x):
-        share = 1 / (1 + np.exp(-x[0]))
-        a, b = np.exp(x[1:3]), np.exp(x[3:])
-        parts = (a - 1) * log_z[:, None] + (b - 1) * log_rest[:, None] - betaln(a, b)
-        return -logsumexp(parts + np.log([share, 1 - share]), axis=1).sum()
+    def negative_with_gradient(x):
+        share, shapes = expit([x[0], -x[0]]), np.exp(x[1:]).reshape(2, 2)
+        constants = np.log(share) - betaln(*shapes.T)
+        parts = (shapes - 1) @ logs + constants[:, None]
+        total = logsumexp(parts, axis=0)
+        belongs = np.exp(parts - total)
+        count = belongs.sum(axis=1)
+        slope = digamma(shapes) - digamma(shapes.sum(axis=1, keepdims=True))
+        gradient = shapes * (belongs @ logs.T - count[:, None] * slope)
+        return -total.sum(), -np.array([count[0] - share[0] * z.size, *gradient.ravel()])
 
     best = -np.inf
-    for _ in range(num_starts):
-        means, sizes = rng.uniform(0.05, 0.95, 2), np.exp(rng.uniform(0, 5, 2))
-        start = [rng.normal(), *np.log(means * sizes), *np.log((1 - means) * sizes)]
+    for at in range(num_starts):
+        means, sizes = rng.uniform(0.05, 0.95, 2), np.exp(rng.uniform(0, 6, 2))
+        means[0] = np.clip(rng.choice(z), 0.01, 0.99) if at % 2 else means[0]
+        start = [rng.normal(), *np.log([means * sizes, (1 - means) * sizes]).T.ravel()]
         start = np.clip(start, [low for low, _ in bounds], [high for _, high in bounds])
-        best = max(best, -minimize(objective, start, bounds=bounds, method="L-BFGS-B").fun)
+        found = minimize(
+            negative_with_gradient,
+            start,
+            jac=True,
+            bounds=bounds,
+            method="L-BFGS-B",
+            options={"ftol": 1e-13, "gtol": 1e-7, "maxiter": 2000},
+        )
+        best = max(best, -found.fun)
     return best
 
 
@@ -93,22 +110,63 @@ def law_shapes(law):
 @pytest.mark.parametrize("truth", TRUTHS)
 def test_is_as_likely_as_scipys_best_on_simulated_data(truth):
     confidence = simulated(truth)
-    # Where there is one component, SciPy's best spends the other on a spike of chance.
-    allowed = 0.02 if truth == "one-component" else 1e-6
-    assert shortfall(confidence, fitted(confidence)) < allowed
+    assert shortfall(confidence, fitted(confidence)) < 1e-6
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_finds_a_narrow_spike_within_a_broad_component(seed):
+    rng = np.random.default_rng(seed)
+    mean, concentration = rng.uniform(0.1, 0.9), 10 ** rng.uniform(2.2, 2.8)
+    spike = rng.beta(mean * concentration, (1 - mean) * concentration, N)
+    inside = rng.random(N) < (0.05, 0.08, 0.12, 0.2)[seed]
+    confidence = np.where(inside, spike, rng.beta(1.4, 1.1, N))
+    assert shortfall(confidence, fitted(confidence)) < 1e-6
+
+
+def recorded(name):
+    """Calibrated confidences of all models of a table, and their weights, padded to one length."""
+    columns = pd.read_parquet(DATA / f"{name}.parquet").groupby("model", sort=True)
+    arrays = np.stack(
+        [
+            columns.get_group(key)[["log_confidence", "correct"]].to_numpy(float).T
+            for key in columns.groups
+        ]
+    )
+    padded = np.pad(arrays, [(0, 0), (0, 0), (0, LONGEST - arrays.shape[2])])
+    weight = np.broadcast_to(np.arange(LONGEST) < arrays.shape[2], padded[:, 0].shape)
+    return list(columns.groups), *(
+        jnp.asarray(x, float) for x in (padded[:, 0], padded[:, 1], weight)
+    )
+
+
+@eqx.filter_jit
+def fit_all(method, log_confidence, correct, weight):
+    """Calibrates and fits the models of a table at once."""
+    calibrators = eqx.filter_vmap(LogisticCalibration().fit)(log_confidence, correct, weight)
+    confidence = eqx.filter_vmap(lambda calibrator, x: calibrator(x))(calibrators, log_confidence)
+    return confidence, eqx.filter_vmap(method.fit)(confidence, weight)
+
+
+def recorded_shortfalls(name):
+    """By how much per observation SciPy is better, for each model with an interior."""
+    models, *arrays = recorded(name)
+    confidence, found = fit_all(MAXIMUM_LIKELIHOOD, *arrays)
+    result = {}
+    for at, model in enumerate(models):
+        column = np.asarray(confidence[at])[np.asarray(arrays[2][at]) > 0]
+        if np.unique(column).size > 7:
+            one = jax.tree.map(lambda leaf, at=at: leaf[at], found)
+            result[model] = shortfall(column, one)
+    return result
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the recorded runs are not in this checkout")
-@pytest.mark.parametrize("model", ["llama3.2-1b", "llama3.1-8b", "llama3.1-405b", "gpt-4o"])
-def test_is_nearly_as_likely_as_scipys_best_on_recorded_runs(model):
-    table = pd.read_parquet(DATA)
-    table = table[table.model == model]
-    arrays = (jnp.asarray(table[c].to_numpy(float)) for c in ("log_confidence", "correct"))
-    log_p, correct = arrays
-    assert log_p.size == N
-    calibrator = eqx.filter_jit(LogisticCalibration().fit)(log_p, correct, jnp.ones(N))
-    confidence = np.asarray(calibrator(log_p))
-    assert shortfall(confidence, fitted(confidence)) < 1e-6
+@pytest.mark.parametrize("name", TABLES)
+def test_is_as_likely_as_scipys_best_on_every_recorded_column(name):
+    # The spike of llama3.2-3b on gsm8k is what expectation maximisation from halves had missed.
+    found = recorded_shortfalls(name)
+    assert len(found) == (8 if name == "gsm8k_train" else 9)
+    assert max(found.values()) < 1e-6, found
 
 
 @pytest.mark.parametrize("truth", TRUTHS)
@@ -116,7 +174,25 @@ def test_default_prior_costs_little(truth):
     confidence = simulated(truth)
     exact = fitted(confidence).log_likelihood
     default = fitted(confidence, method=BetaMixtureMethod()).log_likelihood
-    assert (exact - default) / N < 2e-3
+    # Where there is one component, maximum likelihood spends the other on a spike of chance,
+    # which a hundredth of an observation already forbids.
+    assert (exact - default) / N < (0.01 if truth == "one-component" else 2e-3)
+
+
+def test_many_models_at_once_are_each_fitted_as_if_alone():
+    columns = np.stack([simulated(truth) for truth in ("narrow", "far-apart", "one-component")])
+    ones = jnp.ones((3, N))
+    together = eqx.filter_jit(eqx.filter_vmap(MAXIMUM_LIKELIHOOD.fit))(jnp.asarray(columns), ones)
+    alone = [fitted(column).log_likelihood for column in columns]
+    np.testing.assert_allclose(together.log_likelihood, alone, rtol=1e-9)
+
+
+def test_takes_no_more_steps_than_allowed():
+    method = BetaMixtureMethod(prior_strength=0.0, max_steps=5)
+    found = fitted(simulated("narrow"), method=method)
+    assert found.num_steps == 5
+    assert np.isfinite(found.log_likelihood)
+    assert found.log_likelihood < fitted(simulated("narrow")).log_likelihood
 
 
 def test_reported_log_likelihood_is_that_of_the_data():
