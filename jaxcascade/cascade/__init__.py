@@ -3,6 +3,7 @@
 from jaxcascade.cascade.chain import (
     MarkovChain,
     chain_outcomes,
+    grid_edges,
     markov_chain,
 )
 from jaxcascade.cascade.expectation import (
@@ -17,6 +18,14 @@ from jaxcascade.cascade.fit import (
     in_cost_order,
     observations,
     transforms,
+)
+from jaxcascade.cascade.integrals import (
+    CERTIFIED,
+    CHEAP,
+    Quadrature,
+    ThresholdTables,
+    threshold_tables,
+    wrong_given_below,
 )
 from jaxcascade.cascade.model import (
     CascadeModel,
@@ -53,6 +62,8 @@ from jaxcascade.cascade.storage import (
 __all__ = [
     "ABSTAIN",
     "ACCEPT",
+    "CERTIFIED",
+    "CHEAP",
     "MISSING",
     "CascadeFit",
     "CascadeModel",
@@ -62,15 +73,18 @@ __all__ = [
     "Policy",
     "PolicyArrays",
     "Prices",
+    "Quadrature",
     "Replay",
     "Route",
     "Rule",
+    "ThresholdTables",
     "calibrate",
     "chain_outcomes",
     "expected_outcome",
     "expected_outcomes",
     "fit_cascade",
     "fit_weighted",
+    "grid_edges",
     "in_cost_order",
     "load_model",
     "loss",
@@ -83,5 +97,7 @@ __all__ = [
     "route",
     "save_model",
     "stack_policies",
+    "threshold_tables",
     "transforms",
+    "wrong_given_below",
 ]

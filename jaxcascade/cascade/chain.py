@@ -70,6 +70,12 @@ def markov_chain(model: CascadeModel, num_cells: int = 128) -> MarkovChain:
     return MarkovChain(edges, levels, confidence, given_below, kernel)
 
 
+@eqx.filter_jit
+def grid_edges(model: CascadeModel, num_cells: int = 128) -> Float[Array, "k e"]:
+    """Returns the edges of `markov_chain`'s cells, without the rest."""
+    return jax.vmap(lambda law: _cells(law, num_cells)[0])(model.marginal)
+
+
 def _cells(law: Marginal, num_cells: int) -> tuple[Array, Array, Array]:
     """Returns edges, distribution function at them, and mean confidence between them."""
     width = law.high - law.low

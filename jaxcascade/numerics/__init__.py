@@ -9,9 +9,16 @@ from jaxcascade.numerics.beta import (
     log_betaincc,
 )
 from jaxcascade.numerics.kendall import kendall_tau
-from jaxcascade.numerics.quadrature import QuadratureRule, arcsine_rule, gauss_legendre
+from jaxcascade.numerics.quadrature import (
+    PanelRule,
+    QuadratureRule,
+    arcsine_rule,
+    gauss_legendre,
+    panel_rule,
+)
 
 __all__ = [
+    "PanelRule",
     "QuadratureRule",
     "arcsine_rule",
     "betainc",
@@ -22,4 +29,5 @@ __all__ = [
     "kendall_tau",
     "log_betainc",
     "log_betaincc",
+    "panel_rule",
 ]

@@ -8,7 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxcascade.cascade import ACCEPT, MarkovChain, Policy, PolicyArrays, Prices, stack_policies
+from jaxcascade.cascade import (
+    ACCEPT,
+    CascadeModel,
+    MarkovChain,
+    Policy,
+    PolicyArrays,
+    Prices,
+    stack_policies,
+    threshold_tables,
+)
 from jaxcascade.tuning.stopping import optimal_stopping
 from jaxcascade.tuning.thresholds import Chains, best_pair_thresholds, best_thresholds
 
@@ -16,19 +25,15 @@ _MOST_THRESHOLDS = 64
 
 
 class Pool(NamedTuple):
-    """A pool of models on a grid, and what a call costs.
+    """A pool of models, and the same on a grid.
 
     Attributes:
+        model: Fitted joint model.
         chain: Joint model on a grid.
-        cost_usd: Mean dollars per call.
-        latency_s: Mean seconds per call, NaN where not recorded.
-        models: Names.
     """
 
+    model: CascadeModel
     chain: MarkovChain
-    cost_usd: Float[Array, " k"]
-    latency_s: Float[Array, " k"]
-    models: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -57,14 +62,14 @@ class Source:
 
 
 def _single_models(pool: Pool, _: Prices) -> PolicyArrays:
-    k = len(pool.models)
+    k = len(pool.model.models)
     return PolicyArrays(jnp.arange(k), jnp.full((k, k, 1), jnp.inf), jnp.full((k, k, 2), ACCEPT))
 
 
 def _pairs(pool: Pool, prices: Prices) -> PolicyArrays:
     """Every pair at the threshold that the fitted model prefers at each price."""
     error = jnp.atleast_1d(jnp.asarray(prices.error))
-    return best_pair_thresholds(pool.chain, _asking_usd(pool, prices), error)
+    return best_pair_thresholds(pool.model, pool.chain, _asking_usd(pool, prices), error)
 
 
 def _spread_pairs(pool: Pool, _: Prices) -> PolicyArrays:
@@ -83,14 +88,15 @@ def _spread_pairs(pool: Pool, _: Prices) -> PolicyArrays:
 
 def _asking_usd(pool: Pool, prices: Prices) -> Float[Array, " k"]:
     latency = float(np.max(np.asarray(prices.latency)))
-    return pool.cost_usd + (latency * pool.latency_s if latency > 0 else 0.0)
+    return pool.model.cost_usd + (latency * pool.model.latency_s if latency > 0 else 0.0)
 
 
 def _subcascades(pool: Pool, prices: Prices) -> PolicyArrays:
     """The best threshold cascade of all subcascades at each price."""
-    allowed = Chains.all_subcascades(len(pool.models))
+    allowed = Chains.all_subcascades(len(pool.model.models))
     error = jnp.atleast_1d(jnp.asarray(prices.error))
-    found = best_thresholds(pool.chain, _asking_usd(pool, prices), error, allowed).policies
+    tables = threshold_tables(pool.model, pool.chain.edges)
+    found = best_thresholds(tables, _asking_usd(pool, prices), error, allowed).policies
     return _without_idle_models(found, pool)
 
 
@@ -99,16 +105,17 @@ def _full_chain(pool: Pool, prices: Prices) -> PolicyArrays:
 
     A model whose best threshold passes everything on is left out, which the paper does not do.
     """
-    k = len(pool.models)
+    k = len(pool.model.models)
     error = jnp.atleast_1d(jnp.asarray(prices.error))
     allowed = Chains.only(range(k), k)
-    found = best_thresholds(pool.chain, _asking_usd(pool, prices), error, allowed).policies
+    tables = threshold_tables(pool.model, pool.chain.edges)
+    found = best_thresholds(tables, _asking_usd(pool, prices), error, allowed).policies
     return _without_idle_models(found, pool)
 
 
 def _stopping(pool: Pool, prices: Prices) -> PolicyArrays:
     """The best of all policies at each price, were the model true."""
-    found = optimal_stopping(pool.chain, pool.cost_usd, pool.latency_s, prices).policies
+    found = optimal_stopping(pool.chain, pool.model.cost_usd, pool.model.latency_s, prices).policies
     return _without_idle_models(found, pool)
 
 
@@ -116,10 +123,10 @@ def _without_idle_models(found: PolicyArrays, pool: Pool) -> PolicyArrays:
     """Makes policies what they will be when they are used: see `Policy.from_arrays`."""
     found = PolicyArrays(*(np.asarray(part) for part in found))
     policies = [
-        Policy.from_arrays(PolicyArrays(*(part[p] for part in found)), pool.models)
+        Policy.from_arrays(PolicyArrays(*(part[p] for part in found)), pool.model.models)
         for p in range(found.start.shape[0])
     ]
-    return stack_policies(policies, pool.models)
+    return stack_policies(policies, pool.model.models)
 
 
 # How far predictions are trusted was chosen by cross-validation within the training halves of

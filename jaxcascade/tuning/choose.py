@@ -62,7 +62,7 @@ def choose_policies(
         num_cells: Cells of the grid.
     """
     chain = markov_chain(model, num_cells)
-    pool = Pool(chain, model.cost_usd, model.latency_s, model.models)
+    pool = Pool(model, chain)
     confidence = model.calibrate(data.log_confidence)
     made = [source.make(pool, prices) for source in method.sources]
     kinds = np.repeat([s.kind for s in method.sources], [m.start.shape[0] for m in made])

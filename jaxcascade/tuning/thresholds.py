@@ -15,7 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jaxcascade.cascade import ACCEPT, CascadeModel, MarkovChain, PolicyArrays, markov_chain
+from jaxcascade.cascade import (
+    ACCEPT,
+    CascadeModel,
+    MarkovChain,
+    PolicyArrays,
+    ThresholdTables,
+    grid_edges,
+    threshold_tables,
+    wrong_given_below,
+)
 
 # Stands for "nothing to pass on to": infinity times a probability of zero would be NaN.
 _NEVER = 1e30
@@ -59,7 +68,7 @@ class Chains(NamedTuple):
 
 @eqx.filter_jit
 def best_thresholds(
-    chain: MarkovChain,
+    tables: ThresholdTables,
     asking_usd: Float[Array, " k"],
     error: Float[Array, " p"],
     allowed: Chains,
@@ -67,33 +76,38 @@ def best_thresholds(
 ) -> ThresholdSolution:
     """Minimises cost + price of error x P(wrong) over chains and thresholds, for every price.
 
+    The loss is that of `expected_outcomes` to 1e-8 of the price of an error.
+
     Args:
-        chain: Joint model on a grid; thresholds are its edges.
+        tables: Joint model on a grid; thresholds are its edges.
         asking_usd: Dollars per call, latency priced in.
         error: Prices of an error.
         allowed: The chains to choose from.
         edges: Edges that each model's threshold may take at each price; all by default. The
             first edge accepts every answer.
     """
-    tables = _tables(chain)
     if edges is None:
-        edges = jnp.ones((error.size, *chain.edges.shape), bool)
+        edges = jnp.ones((error.size, *tables.edges.shape), bool)
 
     def solve(point: tuple[Array, Array]) -> ThresholdSolution:
         price, mask = point
-        return _solve(chain, tables, asking_usd, price, allowed, jnp.where(mask, 0.0, _NEVER))
+        return _solve(tables, asking_usd, price, allowed, jnp.where(mask, 0.0, _NEVER))
 
     return jax.lax.map(solve, (error, edges))
 
 
 @eqx.filter_jit
 def best_pair_thresholds(
-    chain: MarkovChain, asking_usd: Float[Array, " k"], error: Float[Array, " p"]
+    model: CascadeModel,
+    chain: MarkovChain,
+    asking_usd: Float[Array, " k"],
+    error: Float[Array, " p"],
 ) -> PolicyArrays:
     """Returns the best threshold of every pair at every price, pair by pair.
 
     Args:
-        chain: Joint model on a grid; thresholds are its edges.
+        model: Fitted joint model over `k` models.
+        chain: The same on a grid; thresholds are its edges.
         asking_usd: Dollars per call, latency priced in.
         error: Prices of an error.
 
@@ -102,12 +116,15 @@ def best_pair_thresholds(
     """
     k = chain.edges.shape[0]
     first, second = np.triu_indices(k, 1)
-    tables = _tables(chain)
+    doubt = chain.mass * (1.0 - chain.confidence)
+    first_wrong = jax.lax.cumsum(doubt, axis=1, reverse=True)
     # Passing at an edge: the second model's cost, and its errors when it accepts everything.
-    after = asking_usd[second, None, None] + error * tables.wrong[first, second, :, 0, None]
-    total = error * tables.first_wrong[first, :, None] + chain.levels[first, :, None] * after
+    second_wrong = wrong_given_below(model, chain.levels)[first, second]
+    after = asking_usd[second, None, None] + error * second_wrong[..., None]
+    total = chain.levels[first, :, None] * after
     # Passing everything on, at the last edge, is the second model alone, and dearer.
-    edge = jnp.argmin(total[:, :-1], axis=1).reshape(-1)
+    total = error * first_wrong[first, :, None] + total[:, :-1]
+    edge = jnp.argmin(total, axis=1).reshape(-1)
     first, second = np.repeat(first, error.size), np.repeat(second, error.size)
     rows, passes = np.arange(first.size), edge > 0
     thresholds = jnp.where(passes, chain.edges[first, edge], jnp.inf)
@@ -117,39 +134,18 @@ def best_pair_thresholds(
     return PolicyArrays(jnp.asarray(first), breakpoints, actions)
 
 
-class _Tables(NamedTuple):
-    passed: Float[Array, "k k e e"]
-    wrong: Float[Array, "k k e e"]
-    first_wrong: Float[Array, "k e"]
-
-
-def _tables(chain: MarkovChain) -> _Tables:
-    """P(l at most edge b | j at most edge a), and P(l above b and wrong | j at most a)."""
-    passed = chain.lower_conditional
-    doubt = 1.0 - chain.confidence
-    wrong = _above(jnp.diff(passed, axis=-1) * doubt[None, :, None, :])
-    return _Tables(passed, wrong, _above(chain.mass * doubt))
-
-
-def _above(cells: Float[Array, "*batch m"]) -> Float[Array, "*batch e"]:
-    """Sums over the cells above each edge."""
-    sums = jax.lax.cumsum(cells, axis=cells.ndim - 1, reverse=True)
-    return jnp.concatenate([sums, jnp.zeros_like(sums[..., :1])], axis=-1)
-
-
 def _solve(
-    chain: MarkovChain,
-    tables: _Tables,
+    tables: ThresholdTables,
     asking: Array,
     price: Array,
     allowed: Chains,
     forbidden: Float[Array, "k e"],
 ) -> ThresholdSolution:
-    k, num_edges = chain.edges.shape
+    k, num_edges = tables.edges.shape
 
     def after(j: Array, further: Array) -> Array:
         """Loss from model l on, given that model j passed at each edge: [l, a]."""
-        inner = price * tables.wrong[j] + tables.passed[j] * further[:, None, :]
+        inner = price * tables.wrong_given[j] + tables.levels_given[j] * further[:, None, :]
         inner = inner + forbidden[:, None, :]
         total = asking[:, None] + jnp.min(inner, axis=-1)
         return jnp.where(allowed.steps[j][:, None], total, _NEVER)
@@ -159,19 +155,18 @@ def _solve(
 
     never = jnp.full((k, num_edges), _NEVER)
     further, _ = jax.lax.scan(induct, never, jnp.arange(k)[::-1])
-    begin = asking[:, None] + price * tables.first_wrong + chain.levels * further
+    begin = asking[:, None] + price * tables.wrong + tables.levels * further
     begin = begin + forbidden
     begin = jnp.where(allowed.starts[:, None], begin, jnp.inf)
     start, edge = jnp.unravel_index(jnp.argmin(begin), begin.shape)
     return ThresholdSolution(
-        _trace(chain, tables, asking, price, allowed, forbidden, further, start, edge),
+        _trace(tables, asking, price, allowed, forbidden, further, start, edge),
         jnp.min(begin),
     )
 
 
 def _trace(
-    chain: MarkovChain,
-    tables: _Tables,
+    tables: ThresholdTables,
     asking: Array,
     price: Array,
     allowed: Chains,
@@ -181,17 +176,17 @@ def _trace(
     edge: Array,
 ) -> PolicyArrays:
     """Follows the minimisers along the one path that is taken."""
-    k = chain.edges.shape[0]
+    k = tables.edges.shape[0]
 
     def step(state: tuple, _: None) -> tuple[tuple, None]:
         at, edge, going, breakpoints, actions = state
         going = going & (edge > 0)
-        inner = price * tables.wrong[at, :, edge] + tables.passed[at, :, edge] * further
+        inner = price * tables.wrong_given[at, :, edge] + tables.levels_given[at, :, edge] * further
         inner = inner + forbidden
         inner = jnp.where(allowed.steps[at][:, None], asking[:, None] + inner, jnp.inf)
         following, next_edge = jnp.unravel_index(jnp.argmin(inner), inner.shape)
         breakpoints = breakpoints.at[at].set(
-            jnp.where(going, chain.edges[at, edge], breakpoints[at])
+            jnp.where(going, tables.edges[at, edge], breakpoints[at])
         )
         actions = actions.at[at, 0].set(jnp.where(going, following, actions[at, 0]))
         return (following, next_edge, going, breakpoints, actions), None
@@ -242,10 +237,10 @@ def rational_tuning(
     References:
         Zellinger and Thomson (2025), arXiv:2501.09345, section 3.4, eq. 11 to 13.
     """
-    chain = markov_chain(model, num_cells)
-    levels = np.asarray(chain.levels)
+    tables = threshold_tables(model, grid_edges(model, num_cells))
+    levels = np.asarray(tables.levels)
     lambdas = np.sort(np.asarray(lambdas, float))
-    result = _tune_chain(model, chain, lambdas, np.ones((lambdas.size, *levels.shape), bool))
+    result = _tune_chain(model, tables, lambdas, np.ones((lambdas.size, *levels.shape), bool))
     for _ in range(max_rounds):
         gaps = np.abs(np.diff(result.levels, axis=0))
         at = np.flatnonzero(gaps.max(axis=1) > largest_gap)
@@ -254,7 +249,7 @@ def rational_tuning(
         if not fillable.any():
             break
         middle = np.sqrt(result.lambdas[:-1] * result.lambdas[1:])[at[fillable]]
-        found = _tune_chain(model, chain, middle, allowed[fillable])
+        found = _tune_chain(model, tables, middle, allowed[fillable])
         result = RationalTuning(
             *(
                 np.insert(old, at[fillable] + 1, new, axis=0)
@@ -284,7 +279,7 @@ def _between(
 
 def _tune_chain(
     model: CascadeModel,
-    chain: MarkovChain,
+    tables: ThresholdTables,
     lambdas: Float[np.ndarray, " p"],
     edges: Bool[np.ndarray, "p k e"],
 ) -> RationalTuning:
@@ -295,13 +290,13 @@ def _tune_chain(
     edges = np.pad(edges, ((0, padding), (0, 0), (0, 0)), mode="edge")
     k = len(model.models)
     solution = best_thresholds(
-        chain, model.cost_usd, jnp.asarray(prices), Chains.only(range(k), k), jnp.asarray(edges)
+        tables, model.cost_usd, jnp.asarray(prices), Chains.only(range(k), k), jnp.asarray(edges)
     )
     # Where the chain is cut short, the model accepts everything: no threshold, level zero.
     passes = np.asarray(solution.policies.actions)[:count, :-1, 0] >= 0
     thresholds = np.where(
         passes, np.asarray(solution.policies.breakpoints)[:count, :-1, 0], -np.inf
     )
-    places = [np.searchsorted(chain.edges[j], thresholds[:, j]) for j in range(k - 1)]
-    levels = np.stack([np.asarray(chain.levels)[j][at] for j, at in enumerate(places)], axis=1)
+    places = [np.searchsorted(tables.edges[j], thresholds[:, j]) for j in range(k - 1)]
+    levels = np.stack([np.asarray(tables.levels)[j][at] for j, at in enumerate(places)], axis=1)
     return RationalTuning(lambdas, thresholds, levels)

@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,42 +10,44 @@ import pytest
 from jaxcascade.cascade import (
     Policy,
     PolicyArrays,
+    ThresholdTables,
     expected_outcome,
     expected_outcomes,
+    grid_edges,
     markov_chain,
+    threshold_tables,
 )
 from jaxcascade.tuning import Chains, best_thresholds, rational_tuning
+from jaxcascade.tuning.thresholds import best_pair_thresholds
 from tests.cases import toy_model
 
 MODEL = toy_model()
-COARSE = markov_chain(MODEL, 6)
-FINE = markov_chain(MODEL, 128)
+COARSE = threshold_tables(MODEL, grid_edges(MODEL, 6))
+FINE = threshold_tables(MODEL, grid_edges(MODEL, 128))
 COST = np.asarray(MODEL.cost_usd)
 ERROR = np.array([1e-3, 0.01, 0.05, 0.2, 1.0, 5.0])
 
 
-def chain_loss(grid, models, thresholds, price):
-    """Cost + price x P(wrong) of one threshold cascade on the grid, cell by cell (eq. 5 to 11)."""
-    mass, doubt = np.asarray(grid.mass), 1 - np.asarray(grid.confidence)
-    levels, conditional = np.asarray(grid.levels), np.asarray(grid.lower_conditional)
-    law, reach, total = mass[models[0]], 1.0, 0.0
-    for position, j in enumerate(models):
-        total += reach * COST[j]
-        last = position == len(models) - 1
-        e = 0 if last else thresholds[position]
-        total += reach * price * sum(law[g] * doubt[j, g] for g in range(e, law.size))
-        if last or reach == 0:
-            return total
-        reach *= law[:e].sum()
-        if levels[j, e] > 0:
-            law = np.diff(conditional[j, models[position + 1], e])
+def chain_loss(tables, models, thresholds, price):
+    """Cost + price x P(wrong) of one threshold cascade, model by model (eq. 5 to 11)."""
+    reach, total, last = 1.0, 0.0, None
+    for j, e in zip(models, [*thresholds, 0], strict=True):
+        if last is None:
+            level, wrong = tables.levels[j, e], tables.wrong[j, e]
+        else:
+            before, edge = last
+            level = tables.levels_given[before, j, edge, e]
+            wrong = tables.wrong_given[before, j, edge, e]
+        total += reach * (COST[j] + price * wrong)
+        reach, last = reach * level, (j, e)
     return total
 
 
 def exhaustive(grid, chains, price):
     edges = range(grid.edges.shape[1])
+    tables = ThresholdTables(*map(np.asarray, grid))
     return min(
-        chain_loss(grid, models, thresholds, price)
+        chain_loss(tables, models, thresholds, price)
         for models in chains
         for thresholds in itertools.product(edges, repeat=len(models) - 1)
     )
@@ -94,7 +97,8 @@ def test_value_is_the_continuous_objective_of_its_policy():
         # Not by way of a Policy, which would leave out a model that passes everything on.
         outcome = expected_outcomes(MODEL, arrays)
         value = outcome.cost_usd + price * outcome.error
-        np.testing.assert_allclose(value, found.loss[p], rtol=1e-3)
+        # The rule's errors, of the order of 1e-12 here, times the price.
+        np.testing.assert_allclose(value, found.loss[p], rtol=0, atol=1e-10 * price + 1e-15)
 
 
 def test_loss_falls_with_the_price_and_with_freedom():
@@ -103,6 +107,21 @@ def test_loss_falls_with_the_price_and_with_freedom():
     bound = np.asarray(solve(FINE, Chains.only(range(4), 4), grid).loss)
     assert np.all(np.diff(free) > 0)
     assert np.all(free <= bound + 1e-15)
+
+
+def test_best_pairs_are_the_best_chains_of_two():
+    chain = markov_chain(MODEL, 128)
+    found = best_pair_thresholds(MODEL, chain, MODEL.cost_usd, jnp.asarray(ERROR))
+    outcome = jax.vmap(lambda policy: expected_outcomes(MODEL, policy))(found)
+    value = outcome.cost_usd + np.tile(ERROR, 6) * outcome.error
+    tables = ThresholdTables(*map(np.asarray, FINE))
+    # The last edge would pass everything on.
+    expected = [
+        min(chain_loss(tables, pair, (e,), price) for e in range(tables.edges.shape[1] - 1))
+        for pair in itertools.combinations(range(4), 2)
+        for price in ERROR
+    ]
+    np.testing.assert_allclose(value, expected, rtol=0, atol=1e-9)
 
 
 LAMBDAS = np.geomspace(0.05, 50, 6)
