@@ -2,6 +2,7 @@
 
 from jaxcascade.calibration.base import Calibration, Calibrator
 from jaxcascade.calibration.isotonic import IsotonicCalibration, IsotonicCalibrator
+from jaxcascade.calibration.joint import joint_probability
 from jaxcascade.calibration.logistic import (
     LogisticCalibration,
     LogisticCalibrator,
@@ -31,6 +32,7 @@ __all__ = [
     "beta_calibration",
     "brier",
     "ece",
+    "joint_probability",
     "log_loss",
     "log_odds",
     "log_pair",

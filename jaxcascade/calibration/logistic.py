@@ -72,10 +72,10 @@ class LogisticCalibration(Calibration):
         weight: Float[Array, " n"],
     ) -> LogisticCalibrator:
         signal, lowest, highest = _finite_signal(self.transform(log_confidence), weight)
-        mean, scale = _standardisation(signal, weight)
+        mean, scale = standardisation(signal, weight)
         num_regressors = signal.shape[-1]
         design = jnp.concatenate([jnp.ones_like(signal[:, :1]), (signal - mean) / scale], axis=1)
-        prior = _Prior(
+        prior = Prior(
             mean=jnp.array([0.0] + [self.slope_mean] * num_regressors, signal.dtype),
             scale=jnp.array(
                 [self.intercept_scale] + [self.slope_scale] * num_regressors, signal.dtype
@@ -111,7 +111,7 @@ class TemperatureCalibration(Calibration):
         weight: Float[Array, " n"],
     ) -> LogisticCalibrator:
         signal, lowest, highest = _finite_signal(log_odds(log_confidence), weight)
-        prior = _Prior(
+        prior = Prior(
             mean=jnp.ones((1,), signal.dtype),
             scale=jnp.full((1,), self.slope_scale, signal.dtype),
         )
@@ -119,7 +119,9 @@ class TemperatureCalibration(Calibration):
         return LogisticCalibrator(jnp.zeros_like(estimate[0]), estimate, lowest, highest, log_odds)
 
 
-class _Prior(NamedTuple):
+class Prior(NamedTuple):
+    """Independent normal laws of coefficients."""
+
     mean: Float[Array, " p"]
     scale: Float[Array, " p"]
 
@@ -143,9 +145,10 @@ def _finite_signal(
     return _fill_infinite(known, lowest, highest), lowest, highest
 
 
-def _standardisation(
+def standardisation(
     signal: Float[Array, "n p"], weight: Float[Array, " n"]
 ) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
+    """Returns mean and standard deviation; 1 for the latter where the signal is constant."""
     share = weight / jnp.maximum(weight.sum(), jnp.finfo(weight.dtype).tiny)
     mean = share @ signal
     variance = share @ (signal - mean) ** 2
@@ -159,7 +162,7 @@ def _log_posterior(
     design: Float[Array, "n p"],
     correct: Float[Array, " n"],
     weight: Float[Array, " n"],
-    prior: _Prior,
+    prior: Prior,
 ) -> Float[Array, ""]:
     log_odds = design @ estimate
     likelihood = weight @ (correct * log_odds - jax.nn.softplus(log_odds))
@@ -171,7 +174,7 @@ def _fit_active(
     design: Float[Array, "n p"],
     correct: Float[Array, " n"],
     weight: Float[Array, " n"],
-    prior: _Prior,
+    prior: Prior,
 ) -> tuple[Float[Array, " p"], Float[Array, ""]]:
     """Maximises over the active coefficients; the others are zero. Concave, so Newton."""
     design = design * active
@@ -194,11 +197,21 @@ def _fit_active(
     return estimate, objective(estimate)
 
 
+def logistic_coefficients(
+    design: Float[Array, "n p"],
+    correct: Float[Array, " n"],
+    weight: Float[Array, " n"],
+    prior: Prior,
+) -> Float[Array, " p"]:
+    """Returns the maximum a posteriori coefficients of a logistic regression."""
+    return _fit_active(jnp.ones_like(prior.mean), design, correct, weight, prior)[0]
+
+
 def _fit_nonnegative(
     design: Float[Array, "n p"],
     correct: Float[Array, " n"],
     weight: Float[Array, " n"],
-    prior: _Prior,
+    prior: Prior,
     num_free: int,
 ) -> Float[Array, " p"]:
     """Maximises subject to all but the first `num_free` coefficients being non-negative.

@@ -24,6 +24,7 @@ from jaxcascade.cascade.integrals import (
     CHEAP,
     Quadrature,
     ThresholdTables,
+    tabled_outcomes,
     threshold_tables,
     wrong_given_below,
 )
@@ -97,6 +98,7 @@ __all__ = [
     "route",
     "save_model",
     "stack_policies",
+    "tabled_outcomes",
     "threshold_tables",
     "transforms",
     "wrong_given_below",

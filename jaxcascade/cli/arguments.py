@@ -6,7 +6,7 @@ import csv
 from jaxcascade._version import __version__
 
 METHODS = {
-    "best": "single models, pairs and pool policies, by training loss and prediction",
+    "best": "single models, pairs and threshold cascades, by training loss and prediction",
     "pool": "optimal stopping over the pool, as the fitted model sees it",
     "thresholds": "the best threshold cascade of all subcascades, as the fitted model sees it",
     "rational-tuning": "thresholds of the full chain of models, as published",

@@ -44,13 +44,13 @@ from jaxcascade.records import (
 )
 from jaxcascade.reports import write_report
 from jaxcascade.tuning import (
-    BEST_OF_ALL,
     BEST_SINGLE,
     COUNTED_PAIRS,
     POOL,
     RATIONAL_TUNING,
     THRESHOLDS,
     Frontier,
+    Method,
     Tuned,
     load_frontier,
     replay_policies,
@@ -59,8 +59,8 @@ from jaxcascade.tuning import (
 from jaxcascade.tuning import evaluate as evaluate_frontier
 from jaxcascade.tuning import tune as tune_frontier
 
-_METHODS = {
-    "best": BEST_OF_ALL,
+_METHODS: dict[str, Method | None] = {
+    "best": None,  # depends on whether queries may be given up
     "pool": POOL,
     "thresholds": THRESHOLDS,
     "rational-tuning": RATIONAL_TUNING,

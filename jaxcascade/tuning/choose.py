@@ -1,12 +1,14 @@
 """From a fitted model and its records to one policy per price."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
+from jaxcascade.calibration import joint_probability
 from jaxcascade.cascade import (
     CascadeModel,
     Observations,
@@ -15,14 +17,12 @@ from jaxcascade.cascade import (
     PolicyArrays,
     Prices,
     Replay,
-    chain_outcomes,
     loss,
-    markov_chain,
     replayable,
     replayed_outcomes,
 )
 from jaxcascade.cascade.policy import ABSTAIN, ACCEPT
-from jaxcascade.tuning.candidates import SINGLES, Method, Pool
+from jaxcascade.tuning.candidates import Method, Pool, Source
 
 
 class Choice(NamedTuple):
@@ -40,7 +40,7 @@ class Choice(NamedTuple):
     kinds: tuple[str, ...]
     expected: Outcome
     training: Outcome
-    best_single: Float[np.ndarray, " p"] | np.ndarray
+    best_single: Int[np.ndarray, " p"]
 
 
 def choose_policies(
@@ -61,31 +61,66 @@ def choose_policies(
         method: Where candidates come from and how much their training loss counts.
         num_cells: Cells of the grid.
     """
-    chain = markov_chain(model, num_cells)
-    pool = Pool(model, chain)
+    pool = Pool(model, num_cells)
     confidence = model.calibrate(data.log_confidence)
     made = [source.make(pool, prices) for source in method.sources]
-    kinds = np.repeat([s.kind for s in method.sources], [m.start.shape[0] for m in made])
-    groups = _by_width(made)
-    expected = _join([chain_outcomes(model, chain, g) for g in groups])
-    counted = _join([replayed_outcomes(g, confidence, data, weight) for g in groups])
+    sizes = [policies.start.shape[0] for policies in made]
+    groups = _grouped(method.sources, made)
+
+    def count(labels: Float[Array, "n k"]) -> Outcome:
+        seen = data._replace(correct=labels)
+        return _join([replayed_outcomes(g, confidence, seen, weight) for _, g in groups])
+
     num_queries = float(weight.sum())
-    shares = [source.counted_share(num_queries) for source in method.sources]
-    share = np.repeat(shares, [m.start.shape[0] for m in made])[:, None]
-    blended = share * _losses(counted, prices) + (1.0 - share) * _losses(expected, prices)
+    counted = count(data.correct)
+    expected = _join([source.expect(pool, policies) for source, policies in groups])
+    evidence = [(num_queries, _losses(counted, prices))]
+    if method.smoothing:
+        smoothed = joint_probability(confidence, data.correct, weight)
+        labels = jnp.where(jnp.isnan(data.correct), jnp.nan, smoothed)
+        evidence.append((method.smoothing, _losses(count(labels), prices)))
+    prior_queries = np.repeat([s.prior_queries for s in method.sources], sizes)[:, None]
+    blended = _blend(evidence, prior_queries, _losses(expected, prices))
     blended = blended * (1.0 + method.charge / num_queries * _num_breakpoints(made))
     # A policy that needs a cell which no counted query has cannot be judged: its loss is NaN.
-    eligible = _eligible(method, made, np.size(prices.error)) & ~np.isnan(blended)
+    eligible = _eligible(method, sizes, np.size(prices.error)) & ~np.isnan(blended)
     best = np.argmin(np.where(eligible, blended, np.inf), axis=0)
-    singles = SINGLES.make(pool, prices)
-    single_losses = _losses(replayed_outcomes(singles, confidence, data, weight), prices)
+    kinds = np.repeat([source.kind for source in method.sources], sizes)
     return Choice(
-        tuple(_pick(groups, int(b), model.models) for b in best),
+        tuple(_pick(made, int(b), model.models) for b in best),
         tuple(kinds[best].tolist()),
         Outcome(*(part[best] for part in expected)),
         Outcome(*(part[best] for part in counted)),
-        np.argmin(np.where(np.isnan(single_losses), np.inf, single_losses), axis=0),
+        _best_singles(data, weight, prices),
     )
+
+
+def _best_singles(
+    data: Observations, weight: Float[Array, " n"], prices: Prices
+) -> Int[np.ndarray, " p"]:
+    """Returns the model with the least counted loss at each price."""
+    known = ~np.isnan(np.asarray(data.correct))
+    share = np.where(known, np.asarray(weight)[:, None], 0.0)
+    share = share / np.maximum(share.sum(axis=0), 1e-300)
+    wrong, cost, latency = (
+        np.sum(np.where(known, share * np.asarray(cells), 0.0), axis=0)
+        for cells in (1.0 - data.correct, data.cost_usd, data.latency_s)
+    )
+    answered_by = np.eye(wrong.size)
+    losses = _losses(Outcome(wrong, np.zeros_like(wrong), cost, latency, answered_by), prices)
+    return np.argmin(np.where(share.sum(axis=0)[:, None] > 0, losses, np.inf), axis=0)
+
+
+def _blend(
+    evidence: list[tuple[float, Float[np.ndarray, "c p"]]],
+    prior_queries: Float[np.ndarray, "c 1"],
+    expected: Float[np.ndarray, "c p"],
+) -> Float[np.ndarray, "c p"]:
+    """Mean of losses, each weighted by the queries it is worth."""
+    total = sum(queries for queries, _ in evidence)
+    seen = sum(queries * losses for queries, losses in evidence) / total
+    share = total / (total + prior_queries)
+    return share * seen + (1.0 - share) * expected
 
 
 @jax.jit
@@ -114,11 +149,10 @@ def _losses(outcome: Outcome, prices: Prices) -> Float[np.ndarray, "c p"]:
     return np.asarray(loss(columns, rows))
 
 
-def _eligible(method: Method, made: list[PolicyArrays], num_prices: int) -> Bool[np.ndarray, "c p"]:
+def _eligible(method: Method, sizes: list[int], num_prices: int) -> Bool[np.ndarray, "c p"]:
     """Whether a candidate may be chosen at a price."""
     rows = []
-    for source, policies in zip(method.sources, made, strict=True):
-        count = policies.start.shape[0]
+    for source, count in zip(method.sources, sizes, strict=True):
         if source.per_price:
             rows.append(np.tile(np.eye(num_prices, dtype=bool), (count // num_prices, 1)))
         else:
@@ -128,17 +162,23 @@ def _eligible(method: Method, made: list[PolicyArrays], num_prices: int) -> Bool
 
 def _num_breakpoints(made: list[PolicyArrays]) -> Float[np.ndarray, "c 1"]:
     """Number of breakpoints of each candidate."""
-    counts = [np.isfinite(np.asarray(m.breakpoints)).sum(axis=(1, 2)) for m in made]
+    counts = [np.isfinite(policies.breakpoints).sum(axis=(1, 2)) for policies in made]
     return np.concatenate(counts)[:, None].astype(float)
 
 
-def _by_width(made: list[PolicyArrays]) -> list[PolicyArrays]:
-    """Joins neighbours of one shape, so that they share compilations; on the host from here."""
-    groups: list[PolicyArrays] = []
-    for policies in (PolicyArrays(*(np.asarray(part) for part in m)) for m in made):
-        if groups and groups[-1].breakpoints.shape[1:] == policies.breakpoints.shape[1:]:
-            policies = PolicyArrays(*map(np.concatenate, zip(groups.pop(), policies, strict=True)))
-        groups.append(policies)
+def _grouped(
+    sources: Sequence[Source], made: list[PolicyArrays]
+) -> list[tuple[Source, PolicyArrays]]:
+    """Joins neighbours of one shape and one way of prediction: they share compilations."""
+    groups: list[tuple[Source, PolicyArrays]] = []
+    for source, policies in zip(sources, made, strict=True):
+        if groups:
+            last, before = groups[-1]
+            alike = before.breakpoints.shape[1:] == policies.breakpoints.shape[1:]
+            if alike and last.expect is source.expect:
+                groups.pop()
+                policies = PolicyArrays(*map(np.concatenate, zip(before, policies, strict=True)))
+        groups.append((source, policies))
     return groups
 
 
@@ -147,10 +187,10 @@ def _join(outcomes: list[Outcome]) -> Outcome:
     return Outcome(*(np.concatenate([np.asarray(part) for part in parts]) for parts in columns))
 
 
-def _pick(groups: list[PolicyArrays], index: int, models: tuple[str, ...]) -> Policy:
-    for group in groups:
-        count = group.start.shape[0]
+def _pick(made: list[PolicyArrays], index: int, models: tuple[str, ...]) -> Policy:
+    for policies in made:
+        count = policies.start.shape[0]
         if index < count:
-            return Policy.from_arrays(PolicyArrays(*(part[index] for part in group)), models)
+            return Policy.from_arrays(PolicyArrays(*(part[index] for part in policies)), models)
         index -= count
-    raise AssertionError("the index is of one of the groups")
+    raise AssertionError("the index is of one of the policies made")

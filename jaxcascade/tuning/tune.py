@@ -24,7 +24,7 @@ from jaxcascade.copulas import Copula, Gumbel
 from jaxcascade.errors import InvalidInputError, RecordsError
 from jaxcascade.marginals import MarginalMethod
 from jaxcascade.records import Records, folds
-from jaxcascade.tuning.candidates import BEST_OF_ALL, Method
+from jaxcascade.tuning.candidates import BEST_OF_ALL, WITH_ABSTENTION, Method
 from jaxcascade.tuning.choose import Choice, choose_policies, query_losses
 from jaxcascade.tuning.frontier import Frontier, HeldOut, Point
 from jaxcascade.tuning.prices import price_grid
@@ -48,7 +48,7 @@ def tune(
     num_prices: int = 60,
     latency_price: float = 0.0,
     abstention_price: float = float("inf"),
-    method: Method = BEST_OF_ALL,
+    method: Method | None = None,
     calibration: Calibration | None = None,
     marginal: MarginalMethod | None = None,
     copula: type[Copula] = Gumbel,
@@ -64,7 +64,8 @@ def tune(
         num_prices: Length of the default grid.
         latency_price: Dollars per second.
         abstention_price: Dollars per query handed to a person; infinite rules it out.
-        method: Where candidate policies come from and how they are judged.
+        method: Where candidate policies come from and how they are judged; by default
+            `BEST_OF_ALL`, or `WITH_ABSTENTION` where queries may be given up.
         calibration: How raw confidence becomes a probability.
         marginal: How the law of that probability is fitted.
         copula: Family of the dependence between two models.
@@ -79,6 +80,8 @@ def tune(
         PrecisionError: JAX runs in single precision.
     """
     _check_request(records, num_prices, latency_price, abstention_price)
+    if method is None:
+        method = WITH_ABSTENTION if np.isfinite(abstention_price) else BEST_OF_ALL
     records = in_cost_order(records)
     data = observations(records)
     settings = (records.models, calibration, marginal, copula)

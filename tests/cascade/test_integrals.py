@@ -1,5 +1,7 @@
 """Integrals of a confidence against a slow rule, over the whole box of shapes."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,15 +11,18 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from jaxcascade.cascade import (
+    ACCEPT,
     CERTIFIED,
     CHEAP,
     CascadeModel,
     Policy,
+    PolicyArrays,
     Quadrature,
     expected_outcome,
     expected_outcomes,
     grid_edges,
     markov_chain,
+    tabled_outcomes,
     threshold_tables,
     wrong_given_below,
 )
@@ -177,6 +182,26 @@ def test_column_of_wrong_answers_is_that_of_the_tables():
     upper = np.triu_indices(4, 1)
     found = np.asarray(tables.levels_given)[upper]
     np.testing.assert_allclose(found, np.asarray(chain.lower_conditional)[upper], atol=1e-15)
+
+
+def test_looked_up_policies_equal_their_expectation():
+    """Random chains at random edges, models that accept or pass everything on among them."""
+    model, rng = toy_model(), np.random.default_rng(4)
+    tables = threshold_tables(model, grid_edges(model, 16), CERTIFIED)
+    edges, k, policies = np.asarray(tables.edges), 4, []
+    for _ in range(30):
+        chain = np.sort(rng.choice(k, rng.integers(1, k + 1), replace=False))
+        breakpoints, actions = np.full((k, 1), np.inf), np.full((k, 2), ACCEPT)
+        for at, following in itertools.pairwise(chain):
+            breakpoints[at, 0] = edges[at, rng.integers(1, edges.shape[1])]
+            actions[at, 0] = following
+        policies.append(PolicyArrays(chain[0], breakpoints, actions))
+    stacked_policies = PolicyArrays(*map(np.stack, zip(*policies, strict=True)))
+    found = tabled_outcomes(model, tables, stacked_policies)
+    for at, policy in enumerate(policies):
+        expected = expected_outcomes(model, policy)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one[at], other, atol=1e-9)
 
 
 @over(MARGINALS)
