@@ -12,13 +12,17 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 class Copula(eqx.Module):
     """Joint law of two uniform variables U and V.
 
-    All methods broadcast `u` and `v` in [0, 1], ends included.
+    All methods broadcast `u` and `v` in [0, 1], ends included. In single precision (arguments and
+    parameters float32) the results are float32: absolute error below 2e-7 in the cdf, 2e-6 in the
+    h-function, 1e-5 (relative above 1) in the log density, gradients finite for levels from 1e-30.
 
     Attributes:
         tau_range: Kendall's taus that the family reaches; `from_tau` moves others to an end.
+        single_precision: Whether that holds for all of them.
     """
 
     tau_range: ClassVar[tuple[float, float]] = (0.0, 0.99)
+    single_precision: ClassVar[bool] = True
 
     @classmethod
     @abc.abstractmethod

@@ -18,7 +18,8 @@ class Frank(Copula):
     """C(u, v) = -log(1 + expm1(-theta u) expm1(-theta v) / expm1(-theta)) / theta.
 
     Analytic in theta through 0, which is independence; negative theta is the copula of
-    (U, 1 - V) at -theta. Finite, with finite gradients, for |theta| up to 400.
+    (U, 1 - V) at -theta. Finite, with finite gradients, for |theta| up to 400; in single precision
+    up to 80, where its exponentials end.
 
     Example:
         >>> import jax.numpy as jnp
@@ -37,6 +38,7 @@ class Frank(Copula):
     theta: Float[Array, "*batch"]
 
     tau_range: ClassVar[tuple[float, float]] = (-_LARGEST_TAU, _LARGEST_TAU)
+    single_precision: ClassVar[bool] = False
 
     @classmethod
     def from_tau(cls, tau: Float[Array, "..."]) -> Self:
@@ -47,6 +49,21 @@ class Frank(Copula):
     @property
     def tau(self) -> Float[Array, "*batch"]:
         return _tau(self.theta)
+
+    def kendall_distribution(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
+        """P(C(U, V) <= t)."""
+        theta = self.theta
+        whole, below = expm1_ratio(-theta), t * expm1_ratio(-theta * t)
+        above = (1.0 - t) * expm1_ratio(-theta * (1.0 - t))
+        # t - L expm1(theta t) / theta with L = log(expm1(-theta t) / expm1(-theta)) = log1p(-w);
+        # w expm1(theta t) / theta is a product of bounded factors.
+        w = jnp.exp(-theta * t) * above / whole
+        small = w < 0.5
+        far = -jnp.log(jnp.where(small | (t <= 0), 1.0, below / whole)) / jnp.where(small, 1.0, w)
+        return (
+            t
+            + jnp.where(small, log1p_ratio(-jnp.where(small, w, 0.0)), far) * below * above / whole
+        )
 
     def cdf(self, u: Float[Array, "..."], v: Float[Array, "..."]) -> Float[Array, "..."]:
         theta = self.theta

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxcascade.copulas.base import Copula
-from jaxcascade.copulas.elliptical import at_edges, inner_level, orthant_probability
+from jaxcascade.copulas.elliptical import at_edges, inner_level, normal_orthant
 from jaxcascade.copulas.normal import normal_cdf, normal_quantile
 
 _LARGEST_TAU = 0.99
@@ -153,7 +153,7 @@ def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 def _by_panels(x: Array, y: Array, u: Array, v: Array, rho: Array) -> Array:
     smaller, excess = jnp.minimum(u, v), jnp.maximum(u + v - 1.0, 0.0)
-    return orthant_probability(x, y, smaller, excess, rho, None)
+    return normal_orthant(x, y, smaller, excess, rho)
 
 
 def _by_angle(x: Array, y: Array, product: Array, rho: Array) -> Array:

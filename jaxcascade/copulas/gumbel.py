@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 from jaxcascade.copulas.level import Level, Turnable, negative_log, orthant_from_logs
 
 _LARGEST_TAU = 0.99
-_NEWTON_STEPS = 10
+_NEWTON_STEPS = 8  # 7 reach 1e-15 for all theta, u and p
 
 
 class Gumbel(Turnable):
@@ -88,8 +88,9 @@ class Gumbel(Turnable):
         bound = jnp.minimum(target / (x + more), jnp.log1p(target / x))
 
         def step(_: int, t: Array) -> Array:
-            residual = x * jnp.expm1(t) + more * t - target
-            return jnp.maximum(t - residual / (x * jnp.exp(t) + more), 0.0)
+            growth = jnp.expm1(t)
+            residual = x * growth + more * t - target
+            return jnp.maximum(t - residual / (x * (growth + 1.0) + more), 0.0)
 
         t = jax.lax.fori_loop(0, _NEWTON_STEPS, step, bound)
         y = jnp.exp(jnp.log(x) + _log_expm1(theta * t) / theta)

@@ -8,7 +8,7 @@ from jax.scipy.special import digamma
 from jaxtyping import Array, Float
 
 from jaxcascade.copulas.level import Level, Turnable, negative_log
-from jaxcascade.copulas.smooth import newton_root, polynomial
+from jaxcascade.copulas.smooth import log1p_ratio, newton_root, polynomial
 
 _LARGEST_TAU = 0.99
 _STEPS_CONVEX = 5
@@ -56,6 +56,12 @@ class Joe(Turnable):
     @property
     def tau(self) -> Float[Array, "*batch"]:
         return _tau_of_inverse(1.0 / self.theta)
+
+    def kendall_distribution(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
+        """P(C(U, V) <= t)."""
+        power = (1.0 - t) ** self.theta
+        inside = jnp.minimum(power, 1.0 - jnp.finfo(power.dtype).epsneg)
+        return t + (1.0 - t) * (1.0 - power) * log1p_ratio(-inside) / self.theta
 
     def cdf_at(self, a: Level, b: Level) -> Float[Array, "..."]:
         x, y = negative_log(a.flip()), negative_log(b.flip())

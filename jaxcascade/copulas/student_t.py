@@ -5,14 +5,12 @@ from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import gammaln
 from jaxtyping import Array, Bool, Float
 
 from jaxcascade.copulas.base import Copula
-from jaxcascade.copulas.elliptical import at_edges, inner_level, orthant_probability
+from jaxcascade.copulas.elliptical import at_edges, inner_level, t_orthant
+from jaxcascade.copulas.t_law import log_density, t_cdf, t_quantile
 from jaxcascade.errors import InvalidInputError
-from jaxcascade.numerics import betainc as _betainc
-from jaxcascade.numerics import betaincinv
 
 _LARGEST_TAU = 0.99
 
@@ -21,8 +19,10 @@ class StudentT(Copula):
     """The copula of two correlated t variables.
 
     Domain: |rho| <= sin(0.99 pi / 2), degrees of freedom from 1 to 1000. The absolute error of
-    the cdf is below 1e-12. Levels below 1e-100 count as 1e-100. `from_tau` gives the class's
-    number of degrees of freedom, 4; `student_t` makes a class with another.
+    the cdf is below 1e-12. Levels below 1e-100 count as 1e-100. It needs double precision: the
+    tails of few degrees of freedom are out of the range of single. It is fastest where `degrees`
+    is one number for all levels. `from_tau` gives the class's number of degrees of freedom, 4;
+    `student_t` makes a class with another.
 
     Example:
         >>> import jax.numpy as jnp
@@ -43,6 +43,7 @@ class StudentT(Copula):
     degrees: Float[Array, "*batch"]
 
     tau_range: ClassVar[tuple[float, float]] = (-_LARGEST_TAU, _LARGEST_TAU)
+    single_precision: ClassVar[bool] = False
     default_degrees: ClassVar[float] = 4.0
 
     @classmethod
@@ -61,7 +62,7 @@ class StudentT(Copula):
     def log_prob(self, u: Float[Array, "..."], v: Float[Array, "..."]) -> Float[Array, "..."]:
         x, y = self._quantile(u), self._quantile(v)
         joint = _log_joint(x, y, self.rho, self.degrees)
-        return joint - _log_density(x, self.degrees) - _log_density(y, self.degrees)
+        return joint - log_density(x, self.degrees) - log_density(y, self.degrees)
 
     def h_function(self, u: Float[Array, "..."], v: Float[Array, "..."]) -> Float[Array, "..."]:
         value = _conditional(self._quantile(u), self._quantile(v), self.rho, self.degrees)
@@ -76,8 +77,7 @@ class StudentT(Copula):
         self, u: Float[Array, "..."], p: Float[Array, "..."]
     ) -> Float[Array, "..."]:
         x = self._quantile(u)
-        more = self.degrees + 1.0
-        z = t_quantile(inner_level(p, 1e-100), more + jnp.zeros_like(x))
+        z = t_quantile(inner_level(p, 1e-100), self.degrees + 1.0)
         y = self.rho * x + z * _scale(x, self.rho, self.degrees)
         return jnp.where(p >= 1, 1.0, jnp.where(p > 0, t_cdf(y, self.degrees), 0.0))
 
@@ -96,8 +96,9 @@ class StudentT(Copula):
         above_v: Bool[Array, "..."],
     ) -> Float[Array, "..."]:
         rho = jnp.where(above_u == above_v, self.rho, -self.rho)
-        turned = StudentT(rho, self.degrees + jnp.zeros_like(rho))
-        return turned.cdf(jnp.where(above_u, 1.0 - u, u), jnp.where(above_v, 1.0 - v, v))
+        side_u, side_v = jnp.where(above_u, 1.0 - u, u), jnp.where(above_v, 1.0 - v, v)
+        levels = inner_level(side_u, 1e-100), inner_level(side_v, 1e-100)
+        return at_edges(_cdf(*levels, rho, self.degrees), side_u, side_v)
 
     def _quantile(self, u: Array) -> Array:
         return t_quantile(inner_level(u, 1e-100), self.degrees)
@@ -129,60 +130,6 @@ def student_t(degrees: float) -> type[StudentT]:
     return type(StudentT)(name, (StudentT,), members)  # pyright: ignore
 
 
-@jax.custom_jvp
-def t_cdf(x: Float[Array, "..."], degrees: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Distribution function of the t law, with full relative accuracy on the left."""
-    x, degrees = jnp.broadcast_arrays(x, degrees)
-    tail = 0.5 * _betainc(0.5 * degrees, 0.5, degrees / (degrees + x**2))
-    return jnp.where(x < 0, tail, 1.0 - tail)
-
-
-@t_cdf.defjvp
-def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    x, degrees = jnp.broadcast_arrays(*primals)
-    change = jnp.broadcast_to(tangents[1], x.shape)
-    value, by_degrees = jax.jvp(lambda n: _cdf_in_degrees(x, n), (degrees,), (change,))
-    return value, by_degrees + jnp.exp(_log_density(x, degrees)) * tangents[0]
-
-
-def _cdf_in_degrees(x: Array, degrees: Array) -> Array:
-    """The distribution function, to be differentiated in the degrees of freedom alone."""
-    share = degrees / (degrees + x**2)
-    tail = 0.5 * _betainc(0.5 * degrees, 0.5, jnp.where(x == 0, 1.0, share))
-    return jnp.where(x < 0, tail, 1.0 - tail)
-
-
-@jax.custom_jvp
-def t_quantile(u: Float[Array, "..."], degrees: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Inverse of `t_cdf` for u inside (0, 1)."""
-    u, degrees = jnp.broadcast_arrays(u, degrees)
-    tail = jnp.where(u < 0.5, u, 1.0 - u)
-    # x^2 / (n + x^2) and its complement are beta variables; invert for the smaller of the two.
-    central = tail > 0.25
-    half = jnp.full_like(u, 0.5)
-    first, second = jnp.where(central, half, 0.5 * degrees), jnp.where(central, 0.5 * degrees, half)
-    share = betaincinv(first, second, jnp.where(central, 1.0 - 2.0 * tail, 2.0 * tail))
-    share = jnp.maximum(share, jnp.finfo(u.dtype).tiny)
-    size = jnp.where(central, share / (1.0 - share), (1.0 - share) / share)
-    size = jnp.where(tail < 0.5, jnp.sqrt(degrees * size), 0.0)
-    return jnp.where(u < 0.5, -size, size)
-
-
-@t_quantile.defjvp
-def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    u, degrees = primals
-    x = t_quantile(u, degrees)
-    degrees, change = (jnp.broadcast_to(z, x.shape) for z in (degrees, tangents[1]))
-    by_degrees = jax.jvp(lambda n: _cdf_in_degrees(x, n), (degrees,), (change,))[1]
-    return x, (tangents[0] - by_degrees) * jnp.exp(-_log_density(x, degrees))
-
-
-def _log_density(x: Array, degrees: Array) -> Array:
-    constant = gammaln(0.5 * (degrees + 1)) - gammaln(0.5 * degrees)
-    constant = constant - 0.5 * jnp.log(degrees * jnp.pi)
-    return constant - 0.5 * (degrees + 1.0) * jnp.log1p(x**2 / degrees)
-
-
 def _log_joint(x: Array, y: Array, rho: Array, degrees: Array) -> Array:
     toward, size = jnp.where(rho < 0, -y, y), jnp.where(rho < 0, -rho, rho)
     spread = (1.0 - rho) * (1.0 + rho)
@@ -212,7 +159,7 @@ def _cdf(u: Array, v: Array, rho: Array, degrees: Array) -> Array:
 def _cdf_in_degrees_given(u: Array, v: Array, rho: Array, degrees: Array) -> Array:
     x, y = t_quantile(u, degrees), t_quantile(v, degrees)
     smaller, excess = jnp.minimum(u, v), jnp.maximum(u + v - 1.0, 0.0)
-    return orthant_probability(x, y, smaller, excess, rho, degrees)
+    return t_orthant(x, y, smaller, excess, rho, degrees)
 
 
 @_cdf.defjvp

@@ -126,6 +126,8 @@ def exact_elliptical(rho, degrees, u, v):
 
 
 ELLIPTICAL = [(rho, degrees) for rho in (-0.7, 0.4, 0.9, 0.97) for degrees in (None, 3.0)]
+# The ends of the domain, fractions, and both sides of where whole numbers are powers by squaring.
+ELLIPTICAL += [(0.4, 1.0), (-0.7, 1.2), (0.9, 15.0), (0.4, 16.0), (0.4, 1000.0)]
 
 
 @pytest.mark.parametrize(("rho", "degrees"), ELLIPTICAL)
@@ -254,6 +256,46 @@ def test_gradients_match_finite_differences(case, method):
         h = 1e-5
         numeric = (8 * (moved(h / 2) - moved(-h / 2)) - (moved(h) - moved(-h))) / (6 * h)
         np.testing.assert_allclose(slope, numeric, rtol=2e-5, atol=2e-6)
+
+
+# Frank's exponentials overflow there; t needs double precision.
+OUT_OF_RANGE = ("frank-100", "frank-minus-100", "t-0", "t-0.6", "t-minus-0.9")
+SINGLE_CASES = [case for case in EACH if case.id not in OUT_OF_RANGE]
+SINGLE_GRID = [1e-30, 1e-6, 0.02, 0.2, 0.5, 0.77, 0.96, 1 - 1e-4, 1 - 1e-6]
+SINGLE_CORNERS = [0.0, 1e-30, 1e-7, 0.5, 1 - 1e-6, 1 - 2**-24, 1.0]
+SINGLE_ERRORS = {"cdf": 2e-7, "h_function": 2e-6, "log_prob": 1e-5}
+
+
+def single(x):
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), x)
+
+
+def double(x):
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), x)
+
+
+@pytest.mark.parametrize("method", list(SINGLE_ERRORS))
+@pytest.mark.parametrize("case", SINGLE_CASES)
+def test_single_precision_agrees_with_double(case, method):
+    u, v = jnp.asarray(list(itertools.product(SINGLE_GRID, SINGLE_GRID)), jnp.float32).T
+    found = evaluate(method, single(case), u, v)
+    assert found.dtype == jnp.float32
+    exact = np.asarray(evaluate(method, double(single(case)), double(u), double(v)))
+    scale = np.maximum(1.0, np.abs(exact)) if method == "log_prob" else 1.0
+    assert np.max(np.abs(found - exact) / scale) < SINGLE_ERRORS[method]
+
+
+@pytest.mark.parametrize("method", list(SINGLE_ERRORS))
+@pytest.mark.parametrize("case", SINGLE_CASES)
+def test_single_precision_is_finite_in_the_corners(case, method):
+    corners = np.array(list(itertools.product(SINGLE_CORNERS, SINGLE_CORNERS)), np.float32)
+    u, v = jnp.asarray(corners).T
+    inside = np.asarray((u < 1) & (v < 1) & (u > 0) & (v > 0)) | (method != "log_prob")
+    assert np.all(np.isfinite(evaluate(method, single(case), u, v))[inside])
+    for slope in jax.tree.leaves(gradients(method, single(case), u, v)):
+        assert slope.dtype == jnp.float32
+        bad = ~np.isfinite(np.asarray(slope)) & inside
+        assert not bad.any(), corners[bad][:6].tolist()
 
 
 @pytest.mark.parametrize("family", [Clayton, Frank, Joe, Gaussian, StudentT, SurvivalGumbel])
