@@ -1,5 +1,15 @@
 """From a fitted model and prices to policies and frontiers."""
 
+from jaxcascade.tuning.baselines import (
+    Baseline,
+    BayesianOptimisation,
+    Chosen,
+    Front,
+    GridSearch,
+    Mixture,
+    SingleMixtures,
+    bayesian_minimum,
+)
 from jaxcascade.tuning.candidates import (
     BEST_OF_ALL,
     BEST_SINGLE,
@@ -7,7 +17,14 @@ from jaxcascade.tuning.candidates import (
     POOL,
     RATIONAL_TUNING,
     THRESHOLDS,
+    WITH_ABSTENTION,
     Method,
+)
+from jaxcascade.tuning.certificate import (
+    CertifiedStopping,
+    LossBounds,
+    certified_stopping,
+    stopping_bounds,
 )
 from jaxcascade.tuning.choose import (
     choose_policies,
@@ -22,6 +39,13 @@ from jaxcascade.tuning.frontier import (
     Frontier,
     HeldOut,
     Point,
+)
+from jaxcascade.tuning.polish import (
+    Path,
+    differentiable_thresholds,
+    optimal_thresholds,
+    polished_thresholds,
+    threshold_loss,
 )
 from jaxcascade.tuning.prices import (
     break_even_prices,
@@ -60,30 +84,48 @@ __all__ = [
     "POOL",
     "RATIONAL_TUNING",
     "THRESHOLDS",
+    "WITH_ABSTENTION",
+    "Baseline",
+    "BayesianOptimisation",
+    "CertifiedStopping",
     "Chains",
+    "Chosen",
     "Evaluation",
+    "Front",
     "Frontier",
+    "GridSearch",
     "HeldOut",
+    "LossBounds",
     "Method",
+    "Mixture",
+    "Path",
     "Point",
     "PriceRange",
     "RationalTuning",
+    "SingleMixtures",
     "StoppingSolution",
     "ThresholdSolution",
     "Tuned",
     "Verdict",
+    "bayesian_minimum",
     "best_thresholds",
     "break_even_prices",
+    "certified_stopping",
     "choose_policies",
+    "differentiable_thresholds",
     "dollars",
     "evaluate",
     "load_frontier",
     "optimal_stopping",
+    "optimal_thresholds",
+    "polished_thresholds",
     "price_grid",
     "query_losses",
     "rational_tuning",
     "replay_policies",
     "save_frontier",
+    "stopping_bounds",
+    "threshold_loss",
     "tune",
     "verdict",
 ]

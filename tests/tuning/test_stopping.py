@@ -3,6 +3,7 @@
 import itertools
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from jaxcascade.cascade import (
     loss,
     markov_chain,
 )
+from jaxcascade.errors import InvalidInputError
 from jaxcascade.tuning import optimal_stopping
 from tests.cases import toy_model
 
@@ -149,3 +151,40 @@ def test_a_narrow_law_still_gives_policies(width):
     for p in range(20):
         arrays = PolicyArrays(*(np.asarray(part[p]) for part in found.policies))
         Policy.from_arrays(arrays, model.models)
+
+
+def test_value_has_the_derivatives_of_the_optimum():
+    """In costs, prices and the model: the policy may be held fixed (envelope theorem)."""
+
+    @jax.jit
+    def value(change):
+        def where(m):
+            return m.copula.theta, m.marginal.interior.concentration1
+
+        theta, shape = where(MODEL)
+        leaves = theta * (1.0 + change[0]), shape * (1.0 + change[1])
+        chain = markov_chain(eqx.tree_at(where, MODEL, leaves), 24)
+        prices = Prices(0.3 + change[2:3], 0.01, 0.05 + change[3:4])
+        cost = MODEL.cost_usd * (1.0 + change[4])
+        return optimal_stopping(chain, cost, MODEL.latency_s, prices).loss[0]
+
+    slopes = jax.grad(value)(jnp.zeros(5))
+    assert np.all(slopes != 0)
+    for i, slope in enumerate(slopes):
+        step = 1e-6 * jnp.eye(5)[i]
+        np.testing.assert_allclose(slope, (value(step) - value(-step)) / 2e-6, rtol=1e-5, atol=1e-8)
+
+
+def test_a_pool_of_64_is_no_worse_for_60_models_too_dear_to_ask():
+    prices = PRICES["everything"]
+    cost = jnp.append(MODEL.cost_usd, jnp.full(60, 1e3))
+    pool = MODEL.select([*MODEL.models, *(["d"] * 60)])
+    found = optimal_stopping(markov_chain(pool, 16), cost, pool.latency_s, prices)
+    few = optimal_stopping(markov_chain(MODEL, 16), MODEL.cost_usd, MODEL.latency_s, prices)
+    np.testing.assert_allclose(found.loss, few.loss, rtol=1e-12)
+    np.testing.assert_array_equal(found.policies.actions[:, :4], few.policies.actions)
+
+
+def test_a_pool_too_large_for_memory_is_refused():
+    with pytest.raises(InvalidInputError, match=r"takes 19 GB for 6 pairs of 4 models.* most 9128"):
+        markov_chain(MODEL, 20_000)
