@@ -40,6 +40,9 @@ class PanelRule(NamedTuple):
     ) -> Float[Array, "*batch e"]:
         """Integrals from the smallest point up to each point.
 
+        First derivatives are exact. Of a second one, in a point and in a parameter of the
+        integrand, take the one in the point first: in the other order its boundary term is lost.
+
         Args:
             values: The integrand at the nodes.
             at_points: The integrand at the points: by Leibniz' rule, the derivative in them.
