@@ -26,7 +26,6 @@ from jaxcascade.cascade.integrals import (
     ThresholdTables,
     tabled_outcomes,
     threshold_tables,
-    wrong_given_below,
 )
 from jaxcascade.cascade.model import (
     CascadeModel,
@@ -101,5 +100,4 @@ __all__ = [
     "tabled_outcomes",
     "threshold_tables",
     "transforms",
-    "wrong_given_below",
 ]

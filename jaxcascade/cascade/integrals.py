@@ -208,24 +208,6 @@ def tabled_outcomes(
     return jax.vmap(one)(jnp.asarray(policies.start), places, following)
 
 
-@eqx.filter_jit
-def wrong_given_below(
-    model: CascadeModel, levels: Float[Array, "k g"], quadrature: Quadrature = CERTIFIED
-) -> Float[Array, "k k g"]:
-    """P(model l wrong | model j at most its level g) at [j, l, g], for j < l.
-
-    Args:
-        model: Fitted joint model over `k` models.
-        levels: Probabilities in [0, 1].
-        quadrature: Rule for the whole of a model's confidence.
-    """
-    k, num_levels = levels.shape
-    ends = jnp.broadcast_to(jnp.array([-jnp.inf, jnp.inf]), (k, 2))
-    below = _given_below(model, levels, _meshes(model, ends, quadrature))
-    first, second = np.triu_indices(k, 1)
-    return jnp.zeros((k, k, num_levels)).at[first, second].set(below.wrong[..., -1])
-
-
 def _meshes(model: CascadeModel, edges: Array, quadrature: Quadrature) -> Mesh:
     return jax.vmap(lambda law, x: mesh(law, x, quadrature))(model.marginal, edges)
 

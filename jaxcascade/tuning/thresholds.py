@@ -18,12 +18,10 @@ from jaxtyping import Array, Bool, Float
 from jaxcascade.cascade import (
     ACCEPT,
     CascadeModel,
-    MarkovChain,
     PolicyArrays,
     ThresholdTables,
     grid_edges,
     threshold_tables,
-    wrong_given_below,
 )
 
 # Stands for "nothing to pass on to": infinity times a probability of zero would be NaN.
@@ -94,44 +92,6 @@ def best_thresholds(
         return _solve(tables, asking_usd, price, allowed, jnp.where(mask, 0.0, _NEVER))
 
     return jax.lax.map(solve, (error, edges))
-
-
-@eqx.filter_jit
-def best_pair_thresholds(
-    model: CascadeModel,
-    chain: MarkovChain,
-    asking_usd: Float[Array, " k"],
-    error: Float[Array, " p"],
-) -> PolicyArrays:
-    """Returns the best threshold of every pair at every price, pair by pair.
-
-    Args:
-        model: Fitted joint model over `k` models.
-        chain: The same on a grid; thresholds are its edges.
-        asking_usd: Dollars per call, latency priced in.
-        error: Prices of an error.
-
-    Returns:
-        k (k - 1) / 2 blocks of one policy per price.
-    """
-    k = chain.edges.shape[0]
-    first, second = np.triu_indices(k, 1)
-    doubt = chain.mass * (1.0 - chain.confidence)
-    first_wrong = jax.lax.cumsum(doubt, axis=1, reverse=True)
-    # Passing at an edge: the second model's cost, and its errors when it accepts everything.
-    second_wrong = wrong_given_below(model, chain.levels)[first, second]
-    after = asking_usd[second, None, None] + error * second_wrong[..., None]
-    total = chain.levels[first, :, None] * after
-    # Passing everything on, at the last edge, is the second model alone, and dearer.
-    total = error * first_wrong[first, :, None] + total[:, :-1]
-    edge = jnp.argmin(total, axis=1).reshape(-1)
-    first, second = np.repeat(first, error.size), np.repeat(second, error.size)
-    rows, passes = np.arange(first.size), edge > 0
-    thresholds = jnp.where(passes, chain.edges[first, edge], jnp.inf)
-    breakpoints = jnp.full((first.size, k, 1), jnp.inf).at[rows, first, 0].set(thresholds)
-    actions = jnp.full((first.size, k, 2), ACCEPT)
-    actions = actions.at[rows, first, 0].set(jnp.where(passes, second, ACCEPT))
-    return PolicyArrays(jnp.asarray(first), breakpoints, actions)
 
 
 def _solve(

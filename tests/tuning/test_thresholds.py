@@ -2,7 +2,6 @@
 
 import itertools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,11 +13,9 @@ from jaxcascade.cascade import (
     expected_outcome,
     expected_outcomes,
     grid_edges,
-    markov_chain,
     threshold_tables,
 )
 from jaxcascade.tuning import Chains, best_thresholds, rational_tuning
-from jaxcascade.tuning.thresholds import best_pair_thresholds
 from tests.cases import toy_model
 
 MODEL = toy_model()
@@ -107,21 +104,6 @@ def test_loss_falls_with_the_price_and_with_freedom():
     bound = np.asarray(solve(FINE, Chains.only(range(4), 4), grid).loss)
     assert np.all(np.diff(free) > 0)
     assert np.all(free <= bound + 1e-15)
-
-
-def test_best_pairs_are_the_best_chains_of_two():
-    chain = markov_chain(MODEL, 128)
-    found = best_pair_thresholds(MODEL, chain, MODEL.cost_usd, jnp.asarray(ERROR))
-    outcome = jax.vmap(lambda policy: expected_outcomes(MODEL, policy))(found)
-    value = outcome.cost_usd + np.tile(ERROR, 6) * outcome.error
-    tables = ThresholdTables(*map(np.asarray, FINE))
-    # The last edge would pass everything on.
-    expected = [
-        min(chain_loss(tables, pair, (e,), price) for e in range(tables.edges.shape[1] - 1))
-        for pair in itertools.combinations(range(4), 2)
-        for price in ERROR
-    ]
-    np.testing.assert_allclose(value, expected, rtol=0, atol=1e-9)
 
 
 LAMBDAS = np.geomspace(0.05, 50, 6)
