@@ -121,12 +121,13 @@ def grid_edges(
             rather than equal probabilities. Queries that earlier models passed on can crowd
             where a model has little probability of its own.
     """
-    return jax.vmap(lambda law: _cells(law, num_cells, spread)[0])(model.marginal)
+    inside = jax.vmap(lambda law: _inner_edges(law, num_cells, spread))(model.marginal)
+    ends = jnp.full((inside.shape[0], 1), jnp.inf)
+    return jnp.concatenate([-ends, inside, ends], axis=1)
 
 
-def _cells(law: Marginal, num_cells: int, spread: float = 0.0) -> tuple[Array, Array, Array]:
-    """Returns edges, distribution function at them, and mean confidence between them."""
-    width = law.high - law.low
+def _inner_edges(law: Marginal, num_cells: int, spread: float = 0.0) -> Float[Array, " e-2"]:
+    """Returns the finite edges."""
     # A fine mesh in the arcsine angle, read backwards, places the quantiles; their levels are
     # then computed exactly, so interpolation moves an edge but falsifies no probability.
     fraction = jnp.linspace(0.0, 1.0, _FINE_MESH + 1)
@@ -141,7 +142,12 @@ def _cells(law: Marginal, num_cells: int, spread: float = 0.0) -> tuple[Array, A
         [jnp.array([_ATOM_MARGIN]), quantiles, jnp.array([1.0 - _ATOM_MARGIN])]
     )
     places = jnp.clip(places, _ATOM_MARGIN, 1.0 - _ATOM_MARGIN)
-    inside = law.low + width * places
+    return law.low + (law.high - law.low) * places
+
+
+def _cells(law: Marginal, num_cells: int) -> tuple[Array, Array, Array]:
+    """Returns edges, distribution function at them, and mean confidence between them."""
+    inside = _inner_edges(law, num_cells)
     levels = law.cdf(inside)
     # What the distance leaves out belongs to the atoms' cells.
     ends = jnp.array([jnp.inf])
