@@ -13,7 +13,7 @@ import jax.scipy.special
 import numpy as np
 import scipy.special
 
-from benchmarks.common import table, versions, write
+from benchmarks.common import fastest, table, versions, write
 from jaxcascade.numerics import betainc, betaincinv
 
 NUM_ELEMENTS = 1_000_000
@@ -37,17 +37,6 @@ def value_and_partials(a: jax.Array, b: jax.Array, x: jax.Array) -> tuple[jax.Ar
     return value, *pull_back(jnp.ones_like(value))
 
 
-def fastest(function: Callable, arguments: tuple, repeats: int = NUM_REPEATS) -> float:
-    """Seconds of the fastest call, after one that is not counted."""
-    jax.block_until_ready(function(*arguments))
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(function(*arguments))
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
-
-
 def compile_seconds(function: Callable, arguments: tuple) -> float:
     start = time.perf_counter()
     jax.jit(lambda *z: function(*z)).lower(*arguments).compile()
@@ -58,8 +47,8 @@ def row(name: str, dtype: type, size: int, ours: tuple, peer: tuple) -> dict:
     """One comparison; `ours` and `peer` are a function, its arguments, its number of elements."""
     function, arguments, count = ours
     peer_function, peer_arguments, peer_count = peer
-    own_ns = 1e9 * fastest(function, arguments) / count
-    peer_ns = 1e9 * fastest(peer_function, peer_arguments) / peer_count
+    own_ns = 1e9 * fastest(lambda: function(*arguments), NUM_REPEATS) / count
+    peer_ns = 1e9 * fastest(lambda: peer_function(*peer_arguments), NUM_REPEATS) / peer_count
     return {
         "comparison": name,
         "type": np.dtype(dtype).name,

@@ -3,7 +3,8 @@
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,25 @@ def write(name: str, content: dict[str, Any], text: str) -> None:
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
     (RESULTS / f"{name}.md").write_text(text.rstrip() + "\n")
     print(text)
+
+
+def taking_turns(calls: Mapping[Any, Callable[[], Any]], rounds: int = 5) -> dict[Any, float]:
+    """Seconds of the fastest call of each; of several rounds, a first one is not counted."""
+    if rounds > 1:
+        for call in calls.values():
+            jax.block_until_ready(call())
+    best = dict.fromkeys(calls, float("inf"))
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            jax.block_until_ready(call())
+            best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def fastest(call: Callable[[], Any], rounds: int = 5) -> float:
+    """Seconds of the fastest call, as in `taking_turns`."""
+    return taking_turns({"": call}, rounds)[""]
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

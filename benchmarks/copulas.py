@@ -22,7 +22,16 @@ from scipy.stats import rankdata
 from statsmodels.distributions.copula import api as statsmodels_copulas
 from statsmodels.distributions.empirical_distribution import ECDF
 
-from benchmarks.common import LLAMA, load, prepare_jax, table, versions, write
+from benchmarks.common import (
+    LLAMA,
+    fastest,
+    load,
+    prepare_jax,
+    table,
+    taking_turns,
+    versions,
+    write,
+)
 from jaxcascade.cascade import fit_cascade
 from jaxcascade.cascade.fit import transforms
 from jaxcascade.cascade.model import calibrate
@@ -59,17 +68,6 @@ NUM_REPLICATES = 1000
 TABLES = ("mmlu_train", "medmcqa_train")
 
 
-def fastest(calls: list[Callable], repeats: int = NUM_REPEATS) -> list[float]:
-    """Seconds of the fastest call of each, the calls taking turns."""
-    best = [np.inf] * len(calls)
-    for _ in range(repeats):
-        for at, call in enumerate(calls):
-            start = time.perf_counter()
-            call()
-            best[at] = min(best[at], time.perf_counter() - start)
-    return best
-
-
 def peer_of(family: type[Copula], name: str, rotation: int) -> pyvinecopulib.Bicop:
     ours: Any = family.from_tau(jnp.array(TAU))
     base = getattr(ours, "base", ours)
@@ -103,7 +101,7 @@ def timing(label: str, method: str, host: np.ndarray) -> dict:
     calls.append(
         lambda: log(getattr(peer, METHODS[method])(host, parameters=rows, num_threads=threads))
     )
-    own, peer_s, threaded_s = fastest(calls)
+    own, peer_s, threaded_s = taking_turns(dict(enumerate(calls)), NUM_REPEATS).values()
     second = statsmodels_seconds(other, copula, method, host)
     return {
         "family": label,
@@ -131,7 +129,7 @@ def statsmodels_seconds(name: str | None, copula: Copula, method: str, host: np.
     some = host[:NUM_SLOW] if slow else host
     call = theirs.cdf if method == "cdf" else theirs.logpdf
     try:
-        return fastest([lambda: call(some)], 1 if slow else 2)[0] / len(some)
+        return fastest(lambda: call(some), 1 if slow else 2) / len(some)
     except NotImplementedError:
         return None
 
@@ -145,7 +143,7 @@ def bootstrap() -> dict:
     )
     run(0)
     first = time.perf_counter() - start
-    (own,) = fastest([lambda: run(1)], 10)
+    own = fastest(lambda: run(1), 10)
     theirs: Any = statsmodels_copulas.GumbelCopula(2.0)
     fitted, rows = theirs, np.asarray(pairs)
 
@@ -168,8 +166,7 @@ def bootstrap() -> dict:
 
     kendall_statistic(rows)
     seconds = [
-        fastest([call], NUM_PEER_FITS)[0] * NUM_REPLICATES
-        for call in (by_tau, by_likelihood, by_grid)
+        fastest(call, NUM_PEER_FITS) * NUM_REPLICATES for call in (by_tau, by_likelihood, by_grid)
     ]
     return {
         "pairs": NUM_TEST_PAIRS,

@@ -23,8 +23,19 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 from scipy.optimize import minimize
 from scipy.special import betainc
 
-from benchmarks.common import LLAMA, OTHERS, RESULTS, load, prepare_jax, table, versions, write
-from benchmarks.integrals import compile_seconds, taking_turns
+from benchmarks.common import (
+    LLAMA,
+    OTHERS,
+    RESULTS,
+    fastest,
+    load,
+    prepare_jax,
+    table,
+    taking_turns,
+    versions,
+    write,
+)
+from benchmarks.integrals import compile_seconds
 from jaxcascade.cascade import (
     ACCEPT,
     CascadeFit,
@@ -515,9 +526,6 @@ def scaling() -> Iterator[tuple[str, list[Series]]]:
     """What time grows with, on ten models: tables and program timed apart."""
     ten = ten_models()
     few, many = jnp.asarray(FEW_LAMBDAS), jnp.asarray(LAMBDAS)
-
-    def fastest(call: Callable[[], Any]) -> float:
-        return taking_turns({"": call})[""]
 
     def program(model: CascadeModel, tables: Any, lambdas: Array, chains: Chains) -> float:
         return fastest(lambda: best_thresholds(tables, model.cost_usd, 1.0 / lambdas, chains).loss)

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 from scipy.integrate import quad
 from scipy.special import betainc
 
-from benchmarks.common import LLAMA, OTHERS, load, prepare_jax, table, versions, write
+from benchmarks.common import LLAMA, OTHERS, load, prepare_jax, table, taking_turns, versions, write
 from jaxcascade.cascade import (
     CERTIFIED,
     CHEAP,
@@ -153,19 +153,6 @@ def accuracy(pairs: Pairs) -> dict[str, dict[str, float]]:
             "share_above_1e-8": float(np.mean(error > 1e-8)),
         }
     return rows
-
-
-def taking_turns(methods: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Seconds of the fastest call of each, after one that is not counted."""
-    for method in methods.values():
-        jax.block_until_ready(method())
-    best = dict.fromkeys(methods, np.inf)
-    for _ in range(_ROUNDS):
-        for name, method in methods.items():
-            start = time.perf_counter()
-            jax.block_until_ready(method())
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
 
 
 def compile_seconds(function: Callable, *arguments: Any) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import elementwise, minimize
 from scipy.special import betainc, betaln, digamma, expit, logsumexp, polygamma
 
-from benchmarks.common import load, prepare_jax, table, versions, write
+from benchmarks.common import fastest, load, prepare_jax, table, versions, write
 from jaxcascade.calibration import LogisticCalibration
 from jaxcascade.cascade.model import calibrate
 from jaxcascade.marginals import BetaMixture, BetaMixtureMethod
@@ -38,16 +38,6 @@ class Parameters(NamedTuple):
 
     weights: np.ndarray
     shapes: np.ndarray
-
-
-def fastest(call: Callable, repeats: int = NUM_REPEATS) -> float:
-    """Seconds of the fastest call."""
-    best = np.inf
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - start)
-    return best
 
 
 # --- SciPy's side -------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ Each part also writes a page of its own: `beta`, `integrals`, `marginals` and `c
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,6 @@ from benchmarks import beta, common, copulas, integrals, marginals
 from jaxcascade.numerics import kendall_tau
 
 PARTS = (beta, integrals, marginals, copulas)
-NUM_REPEATS = 5
 
 
 class Line(NamedTuple):
@@ -122,19 +121,13 @@ def kendall(num_rows: int, num_columns: int = 9) -> Line:
             for j in range(i):
                 scipy.stats.kendalltau(table[:, i], table[:, j])
 
-    calls: list[Callable[[], Any]] = [lambda: jax.block_until_ready(compiled(device)), loop]
-    best = [np.inf, np.inf]
-    for _ in range(NUM_REPEATS):
-        for at, call in enumerate(calls):
-            start = time.perf_counter()
-            call()
-            best[at] = min(best[at], time.perf_counter() - start)
+    ours, theirs = common.taking_turns({"ours": lambda: compiled(device), "SciPy": loop}).values()
     return Line(
         f"Kendall's tau, all pairs of {num_columns} columns, {num_rows:,} rows",
         "SciPy, pair by pair",
-        f"{1e3 * best[0]:.1f} ms",
-        f"{1e3 * best[1]:.1f} ms",
-        best[0] / best[1],
+        f"{1e3 * ours:.1f} ms",
+        f"{1e3 * theirs:.1f} ms",
+        ours / theirs,
         compile_s,
     )
 

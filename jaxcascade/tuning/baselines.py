@@ -4,6 +4,7 @@ All go from a fitted model, its records and prices to one policy per price, as `
 does. Those that only count read no more of the model than its calibration. None abstains.
 """
 
+import abc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -109,14 +110,18 @@ class Chosen:
         return choose_policies(model, data, weight, prices, self.method).policies
 
 
-@dataclass(frozen=True)
-class SingleMixtures:
-    """Random mixtures of two single models: the lower convex hull of their (cost, error) points.
+class _ByFront(abc.ABC):
+    """A competitor that takes the best of one front at every price."""
 
-    A mixture's loss is linear in its probability, so at a fixed price one of the two is at least
-    as good, and `policies` returns single models. Mixtures count where a budget falls between
-    two models, and so on the error-cost curve, which they make convex.
-    """
+    @abc.abstractmethod
+    def front(
+        self,
+        model: CascadeModel,
+        data: Observations,
+        weight: Float[Array, " n"],
+        latency_price: float = 0.0,
+    ) -> Front:
+        """Returns what is worth choosing from in training."""
 
     def policies(
         self,
@@ -126,6 +131,16 @@ class SingleMixtures:
         prices: Prices,
     ) -> tuple[Policy, ...]:
         return self.front(model, data, weight, _latency_price(prices)).best(prices)
+
+
+@dataclass(frozen=True)
+class SingleMixtures(_ByFront):
+    """Random mixtures of two single models: the lower convex hull of their (cost, error) points.
+
+    A mixture's loss is linear in its probability, so at a fixed price one of the two is at least
+    as good, and `policies` returns single models. Mixtures count where a budget falls between
+    two models, and so on the error-cost curve, which they make convex.
+    """
 
     def front(
         self,
@@ -178,7 +193,7 @@ class SingleMixtures:
 
 
 @dataclass(frozen=True)
-class GridSearch:
+class GridSearch(_ByFront):
     """All thresholds of the full chain at quantiles in even steps; its Pareto front is kept.
 
     The prefixes of a candidate, all thresholds but the last, say which queries are still open;
@@ -193,15 +208,6 @@ class GridSearch:
     """
 
     step: float = 0.025
-
-    def policies(
-        self,
-        model: CascadeModel,
-        data: Observations,
-        weight: Float[Array, " n"],
-        prices: Prices,
-    ) -> tuple[Policy, ...]:
-        return self.front(model, data, weight, _latency_price(prices)).best(prices)
 
     def front(
         self,
