@@ -1,6 +1,7 @@
 """Kendall's rank correlation with ties, for all pairs of columns at once."""
 
 import math
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +10,9 @@ from jaxtyping import Array, Float, Num
 
 __all__ = ["kendall_tau"]
 
-# Pairs of rows compared at once, times the number of columns; a few tables of this size fit in the
-# second-level cache.
-_BLOCK_SIZE = 2**14
+# Rows compared with as many others at once: their table, a row of pairs for each column, stays in
+# the second-level cache.
+_SIDE = 64
 
 
 def kendall_tau(
@@ -41,33 +42,43 @@ def kendall_tau(
         0.547723
     """
     num_rows, num_columns = x.shape
-    if weights is None:
-        weights = jnp.ones_like(x)
-    present = weights > 0
-    # Square roots, so that a product over both columns is the geometric mean of their weights.
-    roots = jnp.where(present, jnp.sqrt(jnp.where(present, weights, 1).astype(x.dtype)), 0)
-    x = jnp.where(present, x, 0)
-
-    side = max(1, min(num_rows, math.isqrt(_BLOCK_SIZE // max(1, num_columns))))
+    side = max(1, min(num_rows, _SIDE))
     num_blocks = max(1, math.ceil(num_rows / side))
-    padding = ((0, num_blocks * side - num_rows), (0, 0))
-    values, shares = (
-        jnp.pad(table, padding).reshape(num_blocks, side, num_columns) for table in (x, roots)
-    )
+
+    def in_blocks(table: Array, fill: float) -> Array:
+        padded = jnp.pad(table, ((0, num_blocks * side - num_rows), (0, 0)), constant_values=fill)
+        return padded.reshape(num_blocks, side, num_columns).swapaxes(1, 2)
+
+    if weights is None:
+        # Signs and their counts in a block are whole numbers, exact in single precision.
+        shares, count_type = None, jnp.float32
+    else:
+        present = weights > 0
+        # Square roots, so that a product over both columns is the geometric mean of their weights.
+        roots = jnp.where(present, jnp.sqrt(jnp.where(present, weights, 1).astype(x.dtype)), 0)
+        shares, count_type = in_blocks(roots, 0.0), x.dtype
+        x = jnp.where(present, x, 0)
+    # A comparison with NaN, which fills up the last block, is never true.
+    values = in_blocks(x, jnp.nan)
+
+    def pairs(left: Array, right: Array, combine: Callable[[Array, Array], Array]) -> Array:
+        return combine(left[:, :, None], right[:, None, :]).reshape(num_columns, -1)
 
     def add_block(sums: tuple, block: tuple) -> tuple[tuple, None]:
         first, second = block
-        both = (shares[first][:, None] * shares[second]).reshape(-1, num_columns)
         # Compared, not subtracted: the difference of two infinities is no number.
-        left, right = values[first][:, None], values[second]
-        order = (left > right).astype(x.dtype) - (left < right).astype(x.dtype)
-        order = order.reshape(-1, num_columns)
-        signed = both * order
+        order = pairs(values[first], values[second], _sign)
+        order = order.astype(count_type)
+        if shares is None:
+            concordant, differ = order @ order.T, jnp.sum(order**2, axis=1)[:, None]
+        else:
+            both = pairs(shares[first], shares[second], jnp.multiply)
+            signed = both * order
+            concordant, differ = signed @ signed.T, (signed * order) @ both.T
         # Off the diagonal, a block stands for its mirror image too.
         times = jnp.where(first == second, 1, 2).astype(x.dtype)
         concordance, untied = sums
-        concordance = concordance + times * (signed.T @ signed)
-        return (concordance, untied + times * ((signed * order).T @ both)), None
+        return (concordance + times * concordant, untied + times * differ), None
 
     zeros = jnp.zeros((num_columns, num_columns), x.dtype)
     blocks = tuple(jnp.asarray(index) for index in np.triu_indices(num_blocks))
@@ -75,5 +86,9 @@ def kendall_tau(
     # untied[c, d]: weight of the pairs, present in both columns, that differ in column c.
     defined = (untied > 0) & (untied.T > 0)
     scale = jnp.sqrt(jnp.where(defined, untied, 1)) * jnp.sqrt(jnp.where(defined, untied.T, 1))
-    known = jnp.where(jnp.isnan(x).any(axis=0), jnp.nan, 1.0)
+    known = jnp.where(jnp.isnan(x).any(axis=0), jnp.nan, 1.0).astype(x.dtype)
     return jnp.where(defined, concordance / scale, 0) * known[:, None] * known
+
+
+def _sign(left: Array, right: Array) -> Array:
+    return (left > right).astype(jnp.int8) - (left < right).astype(jnp.int8)
