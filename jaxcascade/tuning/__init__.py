@@ -65,6 +65,8 @@ from jaxcascade.tuning.thresholds import (
     ThresholdSolution,
     best_thresholds,
     rational_tuning,
+    subcascades,
+    thresholds_of_each,
 )
 from jaxcascade.tuning.tune import (
     Tuned,
@@ -125,7 +127,9 @@ __all__ = [
     "replay_policies",
     "save_frontier",
     "stopping_bounds",
+    "subcascades",
     "threshold_loss",
+    "thresholds_of_each",
     "tune",
     "verdict",
 ]

@@ -116,7 +116,7 @@ def _full_chain(pool: Pool, prices: Prices) -> PolicyArrays:
     A model whose best threshold passes everything on is left out, which the paper does not do.
     """
     k = len(pool.model.models)
-    return _best_chains(pool, prices, Chains.only(range(k), k))
+    return _best_chains(pool, prices, Chains.each([range(k)]))
 
 
 def _best_chains(pool: Pool, prices: Prices, allowed: Chains) -> PolicyArrays:

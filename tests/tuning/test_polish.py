@@ -80,7 +80,7 @@ def test_no_local_optimum_is_better_and_some_are_much_worse():
         return jax.value_and_grad(loss)(thresholds)
 
     worse = []
-    full = solve(MODEL, Chains.only(range(4), 4))
+    full = solve(MODEL, Chains.each([range(4)]))
     for price, loss in zip(np.asarray(ERROR)[::3], np.asarray(full.loss)[::3], strict=True):
         local = minimize(
             lambda t, price=price: [np.asarray(x) for x in loss_and_slope(t, price)],
@@ -146,7 +146,7 @@ def test_derivatives_are_those_of_optimising_again():
 
     def policy(change):
         model, cost, price = moved(change)
-        found = solve(model, Chains.only((0, 2, 3), 4), jnp.full_like(ERROR, price), cost)
+        found = solve(model, Chains.each([(0, 2, 3)]), jnp.full_like(ERROR, price), cost)
         return PolicyArrays(*(part[0] for part in found.policies))
 
     here = policy(np.zeros(5))

@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,7 +16,14 @@ from jaxcascade.cascade import (
     grid_edges,
     threshold_tables,
 )
-from jaxcascade.tuning import Chains, best_thresholds, rational_tuning
+from jaxcascade.errors import InvalidInputError
+from jaxcascade.tuning import (
+    Chains,
+    best_thresholds,
+    rational_tuning,
+    subcascades,
+    thresholds_of_each,
+)
 from tests.cases import toy_model
 
 MODEL = toy_model()
@@ -50,10 +58,6 @@ def exhaustive(grid, chains, price):
     )
 
 
-def subcascades(k):
-    return [c for size in range(1, k + 1) for c in itertools.combinations(range(k), size)]
-
-
 def solve(grid, allowed, error=ERROR):
     return best_thresholds(grid, MODEL.cost_usd, jnp.asarray(error), allowed)
 
@@ -61,17 +65,60 @@ def solve(grid, allowed, error=ERROR):
 def test_all_subcascades_match_exhaustive_search():
     found = solve(COARSE, Chains.all_subcascades(4))
     for price, value in zip(ERROR, found.loss, strict=True):
-        np.testing.assert_allclose(value, exhaustive(COARSE, subcascades(4), price), rtol=1e-12)
+        np.testing.assert_allclose(value, exhaustive(COARSE, subcascades(4, 1), price), rtol=1e-12)
 
 
 @pytest.mark.parametrize("models", [(0, 1, 2, 3), (0, 3), (1, 2, 3), (2,)])
 def test_one_chain_matches_exhaustive_search(models):
-    found = solve(COARSE, Chains.only(models, 4))
+    found = solve(COARSE, Chains.each([models]))
     for price, value in zip(ERROR, found.loss, strict=True):
         np.testing.assert_allclose(value, exhaustive(COARSE, [models], price), rtol=1e-12)
 
 
-@pytest.mark.parametrize("allowed", [Chains.all_subcascades(4), Chains.only(range(4), 4)])
+def test_each_chain_matches_exhaustive_search():
+    # Not in the order of their nodes, one of them twice, and two that share no end.
+    chains = [(0, 1, 2, 3), (2,), (0, 3), (1, 2, 3), (0, 2), (0, 3), (0, 1, 3)]
+    found = thresholds_of_each(COARSE, MODEL.cost_usd, jnp.asarray(ERROR), Chains.each(chains))
+    expected = [[exhaustive(COARSE, [chain], price) for price in ERROR] for chain in chains]
+    np.testing.assert_allclose(found.loss, expected, rtol=1e-12)
+    starts = np.broadcast_to([[chain[0]] for chain in chains], (len(chains), len(ERROR)))
+    np.testing.assert_array_equal(found.policies.start, starts)
+
+
+def test_the_best_of_each_is_the_best_of_all():
+    chains = subcascades(4, 1)
+    each = thresholds_of_each(FINE, MODEL.cost_usd, jnp.asarray(ERROR), Chains.each(chains))
+    best = solve(FINE, Chains.all_subcascades(4))
+    at = np.argmin(each.loss, axis=0)
+    np.testing.assert_allclose(each.loss.min(axis=0), best.loss, rtol=1e-12)
+    breakpoints = np.asarray(each.policies.breakpoints)[at, np.arange(len(ERROR))]
+    np.testing.assert_array_equal(breakpoints, best.policies.breakpoints)
+
+
+def test_loss_has_the_derivatives_of_its_policy():
+    """The envelope theorem: in the price, the probability of an error; in a call, of making it."""
+
+    def loss(error, asking):
+        return best_thresholds(FINE, asking, error[None], Chains.all_subcascades(4)).loss[0]
+
+    for price in ERROR:
+        error = jnp.asarray(price)
+        slopes = jax.grad(loss, (0, 1))(error, MODEL.cost_usd)
+        step = 1e-5 * price
+        wrong = (loss(error + step, MODEL.cost_usd) - loss(error - step, MODEL.cost_usd)) / 2 / step
+        np.testing.assert_allclose(slopes[0], wrong, rtol=1e-6)
+        # Loss is linear in prices of one scale, so by Euler it is what its slopes add up to.
+        total = slopes[0] * error + slopes[1] @ MODEL.cost_usd
+        np.testing.assert_allclose(total, loss(error, MODEL.cost_usd), rtol=1e-12)
+
+
+@pytest.mark.parametrize("chains", [[], [()], [(1, 0)], [(0, 0, 1)], [(-1, 2)]])
+def test_chains_that_are_none(chains):
+    with pytest.raises(InvalidInputError, match="chain"):
+        Chains.each(chains)
+
+
+@pytest.mark.parametrize("allowed", [Chains.all_subcascades(4), Chains.each([range(4)])])
 def test_trace_is_the_policy_of_the_value(allowed):
     found = solve(COARSE, allowed)
     edges = np.asarray(COARSE.edges)
@@ -101,7 +148,7 @@ def test_value_is_the_continuous_objective_of_its_policy():
 def test_loss_falls_with_the_price_and_with_freedom():
     grid = np.geomspace(1e-3, 10, 6)
     free = np.asarray(solve(FINE, Chains.all_subcascades(4), grid).loss)
-    bound = np.asarray(solve(FINE, Chains.only(range(4), 4), grid).loss)
+    bound = np.asarray(solve(FINE, Chains.each([range(4)]), grid).loss)
     assert np.all(np.diff(free) > 0)
     assert np.all(free <= bound + 1e-15)
 
@@ -156,4 +203,4 @@ def test_thresholds_beat_any_others():
 
 
 def rational_tuning_loss(price):
-    return solve(FINE, Chains.only(range(4), 4), np.full(6, price)).loss[0]
+    return solve(FINE, Chains.each([range(4)]), np.full(6, price)).loss[0]
