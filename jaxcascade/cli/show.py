@@ -16,7 +16,15 @@ from jaxcascade.cascade import CascadeFit, observations, transforms
 from jaxcascade.numerics.distance import cramer_von_mises
 from jaxcascade.records import Records
 from jaxcascade.reports import PolicyRow, policy_rows
-from jaxcascade.tuning import Evaluation, Frontier, Point, Verdict, dollars, verdict
+from jaxcascade.tuning import (
+    Evaluation,
+    Frontier,
+    Point,
+    Prospects,
+    Verdict,
+    dollars,
+    verdict,
+)
 
 _MIN_WIDTH = 120
 
@@ -176,14 +184,50 @@ def fit(found: CascadeFit, rows: list[FitRow]) -> None:
     _console().print(pairs)
 
 
-def check_json(found: CascadeFit, rows: list[FitRow], table: Records) -> dict[str, Any]:
+def gains(found: Prospects, models: Sequence[str]) -> None:
+    """Prints what any policy could save under the model."""
+    table = _table(
+        "price of an error", "best single model", "loses", "no policy loses less than", "saved"
+    )
+    for p, price in enumerate(found.error_prices):
+        lower = float(found.bounds.lower[p])
+        table.add_row(
+            dollars(float(price)),
+            escape(models[int(found.best_single[p])]),
+            dollars(1000 * float(found.single_loss[p])),
+            dollars(1000 * lower) if np.isfinite(lower) else "unknown",
+            f"at most {_percent(found.most_saved[p])}" if np.isfinite(lower) else "unknown",
+        )
+    line("Were the fitted model true, per 1,000 queries:")
+    _console().print(table)
+    gap = float(np.max(1.0 - np.asarray(found.bounds.lower) / np.asarray(found.bounds.upper)))
+    if np.isfinite(gap):
+        line(f"Some policy comes within {gap:.1%} of these bounds. On unseen queries, see `tune`.")
+    else:
+        line("No bounds: a copula here is not known to be stochastically increasing.")
+
+
+def check_json(
+    found: CascadeFit, rows: list[FitRow], promised: Prospects, table: Records
+) -> dict[str, Any]:
     """Returns the diagnostics as JSON can hold them."""
+    names = [found.model.models[j] for j in promised.best_single]
     return {
         "num_queries": table.num_queries,
         "models": [{name: _plain(value) for name, value in row._asdict().items()} for row in rows],
         "kendall_tau": np.asarray(found.model.copula.tau).tolist(),
         "copula_log_likelihood": np.asarray(found.copula_log_likelihood).tolist(),
         "marginal_log_likelihood": np.asarray(found.marginal_log_likelihood).tolist(),
+        "prospects": [
+            {
+                "error_price": float(promised.error_prices[p]),
+                "best_single": name,
+                "single_loss": float(promised.single_loss[p]),
+                "loss_at_least": _plain(promised.bounds.lower[p]),
+                "loss_at_most": _plain(promised.bounds.upper[p]),
+            }
+            for p, name in enumerate(names)
+        ],
     }
 
 

@@ -20,7 +20,7 @@ from jaxcascade.calibration import (
     one_sided,
     two_sided,
 )
-from jaxcascade.cascade import ACCEPT, fit_cascade
+from jaxcascade.cascade import ACCEPT, CascadeModel, Prices, fit_cascade
 from jaxcascade.cli import show
 from jaxcascade.copulas import (
     Clayton,
@@ -51,14 +51,18 @@ from jaxcascade.tuning import (
     THRESHOLDS,
     Frontier,
     Method,
+    Prospects,
     Tuned,
     load_frontier,
+    price_grid,
+    prospects,
     replay_policies,
     save_frontier,
 )
 from jaxcascade.tuning import evaluate as evaluate_frontier
 from jaxcascade.tuning import tune as tune_frontier
 
+_NUM_PROSPECTS = 6
 _METHODS: dict[str, Method | None] = {
     "best": None,  # depends on whether queries may be given up
     "pool": POOL,
@@ -181,10 +185,21 @@ def check(arguments: argparse.Namespace) -> None:
         progress("fitting the joint model")
         fit = fit_cascade(records, **_fit_settings(arguments))
         rows = show.fit_rows(fit, records)
-    if not _write_json(arguments.json, show.check_json(fit, rows, records)):
+        progress("bounding what policies can save")
+        promised = _prospects(fit.model)
+    if not _write_json(arguments.json, show.check_json(fit, rows, promised, records)):
         show.records(records)
         show.remarks(remarks(records))
         show.fit(fit, rows)
+        if records.num_models > 1:
+            show.gains(promised, fit.model.models)
+
+
+def _prospects(model: CascadeModel) -> Prospects:
+    """What any policy can save under the model, at a handful of the prices that matter."""
+    accuracy = np.asarray(jax.vmap(lambda law: law.mean())(model.marginal))
+    error = price_grid(np.asarray(model.cost_usd), 1.0 - accuracy, _NUM_PROSPECTS)
+    return prospects(model, Prices(error, 0.0, np.inf))
 
 
 def _decisions(frontier: Frontier, records: Records) -> pa.Table:

@@ -23,7 +23,9 @@ from jaxcascade.tuning.candidates import (
 from jaxcascade.tuning.certificate import (
     CertifiedStopping,
     LossBounds,
+    Prospects,
     certified_stopping,
+    prospects,
     stopping_bounds,
 )
 from jaxcascade.tuning.choose import (
@@ -103,6 +105,7 @@ __all__ = [
     "Path",
     "Point",
     "PriceRange",
+    "Prospects",
     "RationalTuning",
     "SingleMixtures",
     "StoppingSolution",
@@ -122,6 +125,7 @@ __all__ = [
     "optimal_thresholds",
     "polished_thresholds",
     "price_grid",
+    "prospects",
     "query_losses",
     "rational_tuning",
     "replay_policies",

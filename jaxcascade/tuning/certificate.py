@@ -24,7 +24,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxcascade.cascade import CascadeModel, Prices, grid_edges, markov_chain
 from jaxcascade.copulas import (
@@ -87,6 +87,48 @@ class CertifiedStopping(NamedTuple):
     bounds: LossBounds
     num_cells: int
     gap: float
+
+
+class Prospects(NamedTuple):
+    """What policies can save at most, were the model true.
+
+    Attributes:
+        error_prices: Dollars per accepted wrong answer.
+        best_single: Position of the best single model.
+        single_loss: What it is expected to lose, in dollars per query.
+        bounds: On the least loss of any policy; NaN where the copulas allow none.
+    """
+
+    error_prices: Float[np.ndarray, " p"]
+    best_single: Int[np.ndarray, " p"]
+    single_loss: Float[np.ndarray, " p"]
+    bounds: LossBounds
+
+    @property
+    def most_saved(self) -> Float[np.ndarray, " p"]:
+        """No policy saves more than this share of the best single model's loss."""
+        return np.maximum(1.0 - np.asarray(self.bounds.lower) / self.single_loss, 0.0)
+
+
+def prospects(model: CascadeModel, prices: Prices, num_cells: int = 128) -> Prospects:
+    """Says what is to be gained over the best single model, were the model true.
+
+    What the model promises is not what unseen queries hold: see `tune` for a verdict.
+
+    Args:
+        model: Fitted joint model; a model may pass on to later ones only.
+        prices: One-dimensional, all of one length `p`.
+        num_cells: See `stopping_bounds`.
+    """
+    asking, error, _ = call_prices(model.cost_usd, model.latency_s, prices)
+    accuracy = jax.vmap(lambda law: law.mean())(model.marginal)
+    losses = np.asarray(asking + error * (1.0 - accuracy)[:, None])
+    return Prospects(
+        np.asarray(error),
+        np.argmin(losses, axis=0),
+        np.min(losses, axis=0),
+        stopping_bounds(model, prices, num_cells),
+    )
 
 
 def certified_stopping(

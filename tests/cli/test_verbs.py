@@ -141,7 +141,31 @@ def test_check_reports_fit(run, example):
     for row in content["models"]:
         assert 0 < row["ece"] < 0.1
         assert row["distance"] < 0.05
-    assert run("check", example / "train.parquet").status == 0
+    for row in content["prospects"]:
+        assert 0 < row["loss_at_least"] <= row["loss_at_most"] <= row["single_loss"] * (1 + 1e-9)
+    # At the dearest errors there is something to gain by a cascade, at the cheapest nothing.
+    ratios = [row["loss_at_least"] / row["single_loss"] for row in content["prospects"]]
+    assert ratios[0] > 0.999
+    assert ratios[-2] < 0.95
+    result = run("check", example / "train.parquet")
+    assert result.status == 0
+    assert "no policy loses less than" in result.out
+
+
+def test_check_without_bounds(run, rows, tmp_path):
+    """A model that is sure, and right, where the other is not: nothing is known of the chain."""
+    first = rows[rows.model == "gpt-4o"].drop(columns="log_confidence")
+    opposite = first.assign(
+        model="opposite", confidence=1.3 - first.confidence.clip(0.3), correct=1 - first.correct
+    )
+    pd.concat([first, opposite]).to_parquet("two.parquet")
+    result = run("check", "two.parquet", "--copula", "gaussian", "--json")
+    assert result.status == 0, result.err
+    content = json.loads(result.out)
+    assert content["prospects"][0]["loss_at_least"] is None
+    result = run("check", "two.parquet", "--copula", "gaussian")
+    assert result.status == 0
+    assert "No bounds" in result.out
 
 
 def test_models_may_have_odd_names(run, rows, tmp_path):

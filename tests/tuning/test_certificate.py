@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from jaxcascade.cascade import Prices, markov_chain
+from jaxcascade.cascade import Policy, Prices, expected_outcome, markov_chain
 from jaxcascade.copulas import Clayton, Frank, Gaussian, StudentT, SurvivalGumbel, rotated
 from jaxcascade.errors import InvalidInputError
-from jaxcascade.tuning import certified_stopping, optimal_stopping, stopping_bounds
+from jaxcascade.tuning import certified_stopping, optimal_stopping, prospects, stopping_bounds
 from jaxcascade.tuning.certificate import _INCREASING, _ask, _best, _increasing, _Values
 from tests.cascade.oracle import Law
 from tests.cases import COPULAS, MARGINALS, over, stacked, toy_model
@@ -43,6 +43,19 @@ def test_bounds_bracket_the_value_of_a_finer_grid(name):
     assert np.all(bounds.lower <= value * (1 + 1e-6))
     assert np.all(value * (1 - 1e-6) <= bounds.upper)
     assert np.all(bounds.lower > 0.94 * bounds.upper)
+
+
+def test_prospects_compare_with_single_models():
+    found = prospects(MODEL, PRICES["errors"], 64)
+    outcomes = [expected_outcome(MODEL, Policy.single(name)) for name in MODEL.models]
+    losses = [outcome.cost_usd + GRID * outcome.error for outcome in outcomes]
+    np.testing.assert_allclose(found.single_loss, np.min(losses, axis=0), rtol=1e-8)
+    np.testing.assert_array_equal(found.best_single, np.argmin(losses, axis=0))
+    value = np.asarray(solved(PRICES["errors"], 256).loss)
+    saved = 1.0 - value / found.single_loss
+    assert np.all(found.most_saved >= saved - 1e-6)
+    assert saved.max() > 0.1
+    np.testing.assert_allclose(found.most_saved, saved, atol=0.06)
 
 
 def test_gap_falls_with_the_square_of_the_cells():
