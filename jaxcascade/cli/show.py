@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Bool, Float
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jaxcascade.calibration import auroc, ece
+from jaxcascade.calibration import Calibrator, auroc, ece
 from jaxcascade.cascade import CascadeFit, observations, transforms
 from jaxcascade.numerics.distance import cramer_von_mises
 from jaxcascade.records import Records
@@ -60,12 +61,17 @@ def records(table: Records) -> None:
 
 def signal_remarks(frontier: Frontier) -> list[str]:
     """Names the models whose confidence carries no information about being right."""
-    informative = jax.vmap(lambda one: one.informative)(frontier.calibrators)
+    informative = _informative(frontier.calibrators)
     return [
         f'"{name}" is not more often right when it is more confident: its confidence is ignored.'
         for name, useful in zip(frontier.models, np.asarray(informative), strict=True)
         if not useful
     ]
+
+
+@eqx.filter_jit
+def _informative(calibrators: Calibrator) -> Bool[Array, " k"]:
+    return jax.vmap(lambda one: one.informative)(calibrators)
 
 
 def frontier(found: Frontier) -> None:
@@ -119,7 +125,7 @@ def fit_rows(fit: CascadeFit, table: Records) -> list[FitRow]:
     confidence = model.calibrate(observations(table).log_confidence)
     _, levels = transforms(model.marginal, confidence)
     confidence, levels = np.asarray(confidence), np.asarray(levels)
-    informative = jax.vmap(lambda one: one.informative)(model.calibrator)
+    informative = _informative(model.calibrator)
     return [
         _fit_row(fit, j, confidence[:, j], levels[:, j], table.correct[:, j], bool(informative[j]))
         for j in range(len(model.models))

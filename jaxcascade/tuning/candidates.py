@@ -102,7 +102,9 @@ def _pairs(pool: Pool, _: Prices) -> PolicyArrays:
 
 def _asking_usd(pool: Pool, prices: Prices) -> Float[Array, " k"]:
     latency = float(np.max(np.asarray(prices.latency)))
-    return pool.model.cost_usd + (latency * pool.model.latency_s if latency > 0 else 0.0)
+    cost = np.asarray(pool.model.cost_usd)
+    seconds = np.asarray(pool.model.latency_s)
+    return jnp.asarray(cost + latency * seconds if latency > 0 else cost)
 
 
 def _subcascades(pool: Pool, prices: Prices) -> PolicyArrays:
@@ -120,7 +122,7 @@ def _full_chain(pool: Pool, prices: Prices) -> PolicyArrays:
 
 
 def _best_chains(pool: Pool, prices: Prices, allowed: Chains) -> PolicyArrays:
-    error = jnp.atleast_1d(jnp.asarray(prices.error))
+    error = jnp.asarray(np.atleast_1d(np.asarray(prices.error)))
     found = best_thresholds(pool.tables, _asking_usd(pool, prices), error, allowed).policies
     arrays = [policy.to_arrays(pool.model.models, 1) for policy in _used(found, pool)]
     return PolicyArrays(*map(np.stack, zip(*arrays, strict=True)))

@@ -67,17 +67,17 @@ def choose_policies(
     sizes = [policies.start.shape[0] for policies in made]
     groups = _grouped(method.sources, made)
 
-    def count(labels: Float[Array, "n k"]) -> Outcome:
-        seen = data._replace(correct=labels)
+    def count(labels: Float[Array | np.ndarray, "n k"]) -> Outcome:
+        seen = data._replace(correct=jnp.asarray(labels))
         return _join([replayed_outcomes(g, confidence, seen, weight) for _, g in groups])
 
-    num_queries = float(weight.sum())
+    num_queries = float(np.sum(np.asarray(weight)))
     counted = count(data.correct)
     expected = _join([source.expect(pool, policies) for source, policies in groups])
     evidence = [(num_queries, _losses(counted, prices))]
     if method.smoothing:
         smoothed = joint_probability(confidence, data.correct, weight)
-        labels = jnp.where(jnp.isnan(data.correct), jnp.nan, smoothed)
+        labels = np.where(np.isnan(data.correct), np.nan, smoothed)
         evidence.append((method.smoothing, _losses(count(labels), prices)))
     prior_queries = np.repeat([s.prior_queries for s in method.sources], sizes)[:, None]
     blended = _blend(evidence, prior_queries, _losses(expected, prices))
@@ -104,7 +104,7 @@ def _best_singles(
     share = share / np.maximum(share.sum(axis=0), 1e-300)
     wrong, cost, latency = (
         np.sum(np.where(known, share * np.asarray(cells), 0.0), axis=0)
-        for cells in (1.0 - data.correct, data.cost_usd, data.latency_s)
+        for cells in (1.0 - np.asarray(data.correct), data.cost_usd, data.latency_s)
     )
     answered_by = np.eye(wrong.size)
     losses = _losses(Outcome(wrong, np.zeros_like(wrong), cost, latency, answered_by), prices)
@@ -145,7 +145,7 @@ def query_losses(result: Replay, prices: Prices) -> Float[Array, "p n"]:
 def _losses(outcome: Outcome, prices: Prices) -> Float[np.ndarray, "c p"]:
     """Loss of every candidate at every price."""
     columns = Outcome(*(part[:, None] for part in outcome))
-    rows = Prices(*(jnp.atleast_1d(jnp.asarray(price)) for price in prices))
+    rows = Prices(*(np.atleast_1d(np.asarray(price)) for price in prices))
     return np.asarray(loss(columns, rows))
 
 

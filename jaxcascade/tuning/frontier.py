@@ -41,7 +41,8 @@ class HeldOut(NamedTuple):
     Attributes:
         policy_loss: Mean loss of the recommended policies, dollars per query.
         single_loss: Mean loss of the best single models.
-        gain_standard_error: Standard error of the mean difference, over queries.
+        gain_standard_error: Standard error of the mean difference, over queries and over what
+            is chosen from them (Nadeau and Bengio 2003, eq. 9, for five folds).
     """
 
     policy_loss: Float[np.ndarray, " p"]
