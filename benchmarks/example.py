@@ -12,13 +12,12 @@ import numpy as np
 from scipy.stats import ks_2samp
 
 from benchmarks.common import LLAMA, OTHERS, load, prepare_jax, table, versions, write
-from benchmarks.paper import LAMBDAS, anchored, chain_of, outcomes
+from benchmarks.paper import anchored, chain_of, rational
 from jaxcascade.calibration import auroc, ece, reliability_curve
 from jaxcascade.cascade import CascadeModel, fit_cascade, observations, transforms
 from jaxcascade.numerics import kendall_tau
 from jaxcascade.numerics.distance import cramer_von_mises
 from jaxcascade.records import Records, example_records
-from jaxcascade.tuning import rational_tuning
 
 _MODELS = LLAMA + OTHERS
 
@@ -66,8 +65,7 @@ def areas(model: CascadeModel, test: Records) -> dict[str, float]:
     for pair in itertools.combinations(LLAMA, 2):
         chain = model.select(pair)
         counted = chain_of(chain, test)
-        curve = outcomes(counted, rational_tuning(chain, LAMBDAS).thresholds)
-        found[" > ".join(pair)] = anchored(curve, counted)
+        found[" > ".join(pair)] = anchored(counted.follow(rational(counted)), counted)
     return found
 
 

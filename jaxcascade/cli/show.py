@@ -303,6 +303,7 @@ def _verdict_json(found: Verdict) -> dict[str, Any]:
         "text": found.text,
         "source": found.source,
         "saving": _plain(found.saving),
+        "saving_standard_error": _plain(found.saving_standard_error),
         "pays": [price_range._asdict() for price_range in found.pays],
     }
 

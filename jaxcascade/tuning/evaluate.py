@@ -22,6 +22,7 @@ from jaxcascade.errors import RecordsError
 from jaxcascade.records import Records
 from jaxcascade.tuning.choose import query_losses
 from jaxcascade.tuning.frontier import Frontier
+from jaxcascade.tuning.paired import paired
 
 
 class Evaluation(NamedTuple):
@@ -32,6 +33,7 @@ class Evaluation(NamedTuple):
         loss: Dollars per query of the recommended policies.
         single_loss: Dollars per query of the single models chosen in training.
         gain_standard_error: Standard error of the mean difference, paired by query.
+        log_ratio_standard_error: Standard error of the mean over prices of log(`ratio`).
         num_queries: Queries behind each point.
         singles: Outcome of each model on its own, in the order of the frontier's models.
     """
@@ -40,6 +42,7 @@ class Evaluation(NamedTuple):
     loss: Float[np.ndarray, " p"]
     single_loss: Float[np.ndarray, " p"]
     gain_standard_error: Float[np.ndarray, " p"]
+    log_ratio_standard_error: float
     num_queries: Int[np.ndarray, " p"]
     singles: Outcome
 
@@ -76,23 +79,23 @@ def evaluate(frontier: Frontier, records: Records) -> Evaluation:
     singles = [Policy.single(point.best_single) for point in frontier.points]
     single = replay(stack_policies(singles, frontier.models), confidence, data)
     losses, single_losses = (np.asarray(query_losses(r, prices)) for r in (chosen, single))
-    both = ~np.isnan(losses) & ~np.isnan(single_losses)
-    count = both.sum(axis=1)
+    found = paired(losses, single_losses)
+    count = found.num_queries
     if np.any(count < 2):
         point = int(np.argmin(count))
         raise RecordsError(
             f"Point {point} of the frontier cannot be judged: only {count[point]} queries have a "
             "labelled run of every model that its policy and its single model ask."
         )
-    gain = np.where(both, single_losses - losses, 0.0)
-    spread = np.where(both, gain - (gain.sum(axis=1) / count)[:, None], 0.0)
+    both = ~np.isnan(losses) & ~np.isnan(single_losses)
     return Evaluation(
         jax.vmap(mean_outcome, in_axes=(0, 0, None))(
             chosen, jnp.asarray(both, float), len(frontier.models)
         ),
-        np.where(both, losses, 0.0).sum(axis=1) / count,
-        np.where(both, single_losses, 0.0).sum(axis=1) / count,
-        np.sqrt((spread**2).sum(axis=1) / (count - 1) / count),
+        found.policy_loss,
+        found.single_loss,
+        found.gain_standard_error,
+        found.log_ratio_standard_error,
         count,
         _single_outcomes(frontier, confidence, arranged),
     )

@@ -43,11 +43,14 @@ class HeldOut(NamedTuple):
         single_loss: Mean loss of the best single models.
         gain_standard_error: Standard error of the mean difference, over queries and over what
             is chosen from them (Nadeau and Bengio 2003, eq. 9, for five folds).
+        log_ratio_standard_error: The same for the mean over prices of log(policy's loss / single
+            model's loss).
     """
 
     policy_loss: Float[np.ndarray, " p"]
     single_loss: Float[np.ndarray, " p"]
     gain_standard_error: Float[np.ndarray, " p"]
+    log_ratio_standard_error: float
 
     @property
     def gain(self) -> Float[np.ndarray, " p"]:

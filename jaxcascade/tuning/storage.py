@@ -67,7 +67,7 @@ def _encode_frontier(frontier: Frontier) -> dict[str, Any]:
         "points": [_encode_point(point, frontier.models) for point in frontier.points],
         "held_out": None
         if held_out is None
-        else {name: values.tolist() for name, values in held_out._asdict().items()},
+        else {name: np.asarray(values).tolist() for name, values in held_out._asdict().items()},
     }
 
 
@@ -215,7 +215,8 @@ def _decode_held_out(
     if content is None:
         return None
     columns = []
-    for name in HeldOut._fields:
+    *per_point, overall = HeldOut._fields
+    for name in per_point:
         values = take(content, name, list, f"{where}: held_out")
         numbers = all(isinstance(value, int | float) for value in values)
         if len(values) != len(points) or not numbers:
@@ -223,7 +224,8 @@ def _decode_held_out(
                 f'{where}: held_out "{name}" must be {len(points)} numbers, one per point.'
             )
         columns.append(np.array(values, float))
-    return HeldOut(*columns)
+    policy, single, error = columns
+    return HeldOut(policy, single, error, _positive(content, overall, f"{where}: held_out"))
 
 
 def _positive(

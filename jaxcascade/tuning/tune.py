@@ -27,6 +27,7 @@ from jaxcascade.records import Records, folds
 from jaxcascade.tuning.candidates import BEST_OF_ALL, WITH_ABSTENTION, Method
 from jaxcascade.tuning.choose import Choice, choose_policies, query_losses
 from jaxcascade.tuning.frontier import Frontier, HeldOut, Point
+from jaxcascade.tuning.paired import paired
 from jaxcascade.tuning.prices import price_grid
 
 FEWEST_QUERIES = 10
@@ -130,26 +131,18 @@ def _held_out(
             arrays = stack_policies(policies, records.models)
             outcome = replay(arrays, confidence, data)
             losses[:, held] = np.asarray(query_losses(outcome, prices))[:, held]
-    return _compare(policy_loss, single_loss)
-
-
-def _compare(
-    policy_loss: Float[np.ndarray, "p n"], single_loss: Float[np.ndarray, "p n"]
-) -> HeldOut | None:
-    """Averages over the queries for which both ways are recorded."""
-    both = ~np.isnan(policy_loss) & ~np.isnan(single_loss)
-    count = both.sum(axis=1)
-    if np.any(count < 2):
+    found = paired(policy_loss, single_loss)
+    if np.any(found.num_queries < 2):
         return None
-    gain = np.where(both, single_loss - policy_loss, 0.0)
-    mean = gain.sum(axis=1) / count
-    spread = np.where(both, gain - mean[:, None], 0.0)
     # What is chosen without one fold depends on which queries that was. Queries alone would make
     # the error a third too small (Nadeau and Bengio 2003, Inference for the generalization error).
-    inflation = 1.0 + _NUM_FOLDS / (_NUM_FOLDS - 1)
-    error = np.sqrt(inflation * (spread**2).sum(axis=1) / (count - 1) / count)
-    means = [np.where(both, loss, 0.0).sum(axis=1) / count for loss in (policy_loss, single_loss)]
-    return HeldOut(means[0], means[1], error)
+    inflation = float(np.sqrt(1.0 + _NUM_FOLDS / (_NUM_FOLDS - 1)))
+    return HeldOut(
+        found.policy_loss,
+        found.single_loss,
+        inflation * found.gain_standard_error,
+        inflation * found.log_ratio_standard_error,
+    )
 
 
 def _frontier(

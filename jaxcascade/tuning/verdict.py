@@ -35,13 +35,16 @@ class Verdict(NamedTuple):
     Attributes:
         text: The answer in words.
         pays: Where the saving is more than two standard errors; empty where it nowhere is.
-        saving: Average saving over all prices of the frontier, as a share; may be negative.
+        saving: Average saving over all prices of the frontier, as a share; may be negative. One
+            minus the geometric mean of the ratios of losses.
+        saving_standard_error: Its standard error.
         source: "held-out training queries", "test queries", or "nothing" without either.
     """
 
     text: str
     pays: tuple[PriceRange, ...]
     saving: float
+    saving_standard_error: float
     source: str
 
 
@@ -56,12 +59,14 @@ def verdict(frontier: Frontier, evaluation: Evaluation | None = None) -> Verdict
     if evaluation is not None:
         policy, single = evaluation.loss, evaluation.single_loss
         error, source = evaluation.gain_standard_error, "test queries"
+        overall_error = evaluation.log_ratio_standard_error
     elif frontier.held_out is not None:
         policy, single = frontier.held_out.policy_loss, frontier.held_out.single_loss
         error, source = frontier.held_out.gain_standard_error, "held-out training queries"
+        overall_error = frontier.held_out.log_ratio_standard_error
     else:
         text = "Too few labels to hold any out, so there is no verdict on unseen queries."
-        return Verdict(f"{text} {singles}", (), float("nan"), "nothing")
+        return Verdict(f"{text} {singles}", (), float("nan"), float("nan"), "nothing")
     positive = single > 0
     scale = np.where(positive, single, 1.0)
     saving, error = np.where(positive, 1 - policy / scale, 0.0), error / scale
@@ -69,8 +74,9 @@ def verdict(frontier: Frontier, evaluation: Evaluation | None = None) -> Verdict
     cascades = np.array([len(point.policy.rules) > 1 for point in frontier.points])
     clear = cascades & (saving > _CLEAR * error)
     pays = _ranges(frontier.error_prices, clear, saving, error)
-    opening = _opening(pays, bool(cascades.any()), average, source, len(frontier.points))
-    return Verdict(f"{opening} {singles}", pays, average, source)
+    overall = _Overall(average, (1 - average) * overall_error, len(frontier.points))
+    opening = _opening(pays, bool(cascades.any()), overall, source)
+    return Verdict(f"{opening} {singles}", pays, average, overall.standard_error, source)
 
 
 def dollars(amount: float) -> str:
@@ -87,21 +93,40 @@ def dollars(amount: float) -> str:
     return f"${rounded:,.{digits}f}" if digits <= 12 else f"${amount:.3g}"
 
 
-def _opening(
-    pays: tuple[PriceRange, ...], any_cascade: bool, average: float, source: str, count: int
-) -> str:
-    compared = f"{average:.1%} less" if average >= 0 else f"{-average:.1%} more"
-    overall = f"lose {compared} than the best single model"
-    if pays:
+class _Overall(NamedTuple):
+    """Average saving over all prices, its standard error, and the number of prices."""
+
+    saving: float
+    standard_error: float
+    num_prices: int
+
+    def __str__(self) -> str:
+        compared = "less" if self.saving >= 0 else "more"
         return (
-            f"A cascade pays at some prices: on {source} it saves {_where(pays)}. Over all {count} "
-            f"prices the recommendations {overall}."
+            f"lose {abs(self.saving):.1%} (standard error {self.standard_error:.1%}) {compared} "
+            f"than the best single model on average over {self.num_prices} prices"
         )
+
+
+def _opening(
+    pays: tuple[PriceRange, ...], any_cascade: bool, overall: _Overall, source: str
+) -> str:
     if not any_cascade:
         return "No cascade pays here: a single model is recommended at every price."
+    recommended = f"the recommendations {overall}"
+    if pays:
+        return (
+            f"A cascade pays at some prices: on {source} {recommended}. Clear savings, likely "
+            f"overstated because they were picked for being clear: {_where(pays)}."
+        )
+    if overall.saving > _CLEAR * overall.standard_error:
+        return (
+            f"A cascade pays on the whole: on {source} {recommended}, though at no price alone "
+            "clearly."
+        )
     return (
-        f"No cascade clearly pays here: on {source} the recommendations {overall} on average over "
-        f"{count} prices, and nowhere save more than two standard errors."
+        f"No cascade clearly pays here: on {source} {recommended}, and nowhere save more than two "
+        "standard errors."
     )
 
 

@@ -62,7 +62,7 @@ def make_frontier(models: tuple[str, ...], policies: list[Policy] | None = None)
         for p, policy in enumerate(policies)
     )
     single_loss = np.arange(1.0, len(points) + 1)
-    held_out = HeldOut(0.9 * single_loss, single_loss, 0.05 * single_loss)
+    held_out = HeldOut(0.9 * single_loss, single_loss, 0.05 * single_loss, 0.04)
     cost, latency = 10.0 ** np.arange(-5, k - 5), np.full(k, 0.5)
     return Frontier(models, cost, latency, make_calibrators(k), points, held_out)
 

@@ -127,5 +127,5 @@ def test_without_held_out_queries_gains_are_unknown():
 def test_no_loss_is_no_saving():
     frontier = make_frontier(("small", "large"))
     zero = np.zeros(4)
-    frontier = frontier._replace(held_out=HeldOut(zero, zero, zero))
+    frontier = frontier._replace(held_out=HeldOut(zero, zero, zero, 0.0))
     assert [row.saving for row in policy_rows(frontier)] == [0, 0, 0]

@@ -63,6 +63,18 @@ def loop(frontier, records):
     return table
 
 
+def jackknife(table):
+    """Standard error of the mean log ratio of losses, each query in turn weighing a little more."""
+    losses, step = table[..., 0], 1e-5
+    n = losses.shape[2]
+    ratios = []
+    for weight in (1 + step, 1 - step):
+        means = losses.sum(axis=2, keepdims=True) + (weight - 1) * losses
+        ratios.append(np.log(means[:, 0] / means[:, 1]).mean(axis=0))
+    influence = (ratios[0] - ratios[1]) / (2 * step)
+    return np.sqrt(n / (n - 1) * np.sum(influence**2))
+
+
 @pytest.mark.parametrize("which", ["complete", "holes"])
 def test_evaluation_matches_a_plain_loop(frontier, test_records, holes, which):
     records = test_records if which == "complete" else holes
@@ -82,6 +94,9 @@ def test_evaluation_matches_a_plain_loop(frontier, test_records, holes, which):
         gain = single[:, 0] - mine[:, 0]
         error = gain.std(ddof=1) / np.sqrt(both.sum())
         np.testing.assert_allclose(found.gain_standard_error[p], error, rtol=1e-8, atol=1e-18)
+    overall = jackknife(table) if which == "complete" else None
+    if overall is not None:
+        np.testing.assert_allclose(found.log_ratio_standard_error, overall, rtol=1e-6)
     np.testing.assert_allclose(found.ratio, found.loss / found.single_loss)
     np.testing.assert_allclose(found.mean_ratio, np.exp(np.log(found.ratio).mean()))
 
@@ -134,7 +149,10 @@ def test_verdict_pays_only_beyond_two_standard_errors(frontier):
     assert any(len(p.policy.rules) > 1 for p in frontier.points)
     single, error = np.full(5, 1.0), np.full(5, 0.05)
     clear = frontier.held_out._replace(
-        policy_loss=np.full(5, 0.89), single_loss=single, gain_standard_error=error
+        policy_loss=np.full(5, 0.89),
+        single_loss=single,
+        gain_standard_error=error,
+        log_ratio_standard_error=0.05,
     )
     found = verdict(frontier._replace(held_out=clear))
     assert found.pays
@@ -146,6 +164,12 @@ def test_verdict_pays_only_beyond_two_standard_errors(frontier):
     found = verdict(frontier._replace(held_out=unclear))
     assert not found.pays
     assert found.text.startswith("No cascade clearly pays")
+    np.testing.assert_allclose([found.saving, found.saving_standard_error], [0.09, 0.91 * 0.05])
+    # All prices together may say what none says alone.
+    found = verdict(frontier._replace(held_out=unclear._replace(log_ratio_standard_error=0.04)))
+    assert not found.pays
+    assert found.text.startswith("A cascade pays on the whole")
+    assert "9.0% (standard error 3.6%) less" in found.text
 
 
 @pytest.mark.parametrize(
