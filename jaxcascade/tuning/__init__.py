@@ -28,6 +28,10 @@ from jaxcascade.tuning.certificate import (
     prospects,
     stopping_bounds,
 )
+from jaxcascade.tuning.chains import (
+    Chains,
+    subcascades,
+)
 from jaxcascade.tuning.choose import (
     choose_policies,
     query_losses,
@@ -53,6 +57,10 @@ from jaxcascade.tuning.prices import (
     break_even_prices,
     price_grid,
 )
+from jaxcascade.tuning.scale import (
+    spread_stopping,
+    spread_thresholds,
+)
 from jaxcascade.tuning.stopping import (
     StoppingSolution,
     optimal_stopping,
@@ -62,12 +70,10 @@ from jaxcascade.tuning.storage import (
     save_frontier,
 )
 from jaxcascade.tuning.thresholds import (
-    Chains,
     RationalTuning,
     ThresholdSolution,
     best_thresholds,
     rational_tuning,
-    subcascades,
     thresholds_of_each,
 )
 from jaxcascade.tuning.tune import (
@@ -130,6 +136,8 @@ __all__ = [
     "rational_tuning",
     "replay_policies",
     "save_frontier",
+    "spread_stopping",
+    "spread_thresholds",
     "stopping_bounds",
     "subcascades",
     "threshold_loss",

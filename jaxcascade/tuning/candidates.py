@@ -25,8 +25,9 @@ from jaxcascade.cascade import (
     tabled_outcomes,
     threshold_tables,
 )
+from jaxcascade.tuning.chains import Chains
 from jaxcascade.tuning.stopping import optimal_stopping
-from jaxcascade.tuning.thresholds import Chains, best_thresholds
+from jaxcascade.tuning.thresholds import best_thresholds
 
 _NUM_THRESHOLDS = 32
 # Cells are narrow where confidences are many: four nodes in each leave 2e-10 on recorded models.

@@ -24,7 +24,8 @@ from jaxcascade.cascade import (
 )
 from jaxcascade.cascade.integrals import mesh
 from jaxcascade.errors import InvalidInputError
-from jaxcascade.tuning.thresholds import Chains, ThresholdSolution, best_thresholds
+from jaxcascade.tuning.chains import Chains
+from jaxcascade.tuning.thresholds import ThresholdSolution, best_thresholds
 
 _STENCIL = 6
 _NEWTON_STEPS = 8

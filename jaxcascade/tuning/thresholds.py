@@ -7,8 +7,6 @@ subcascades, or the best thresholds of each of them: chains that end alike share
 local optimiser from the midpoint ends above it in one case in six.
 """
 
-from collections.abc import Iterable, Sequence
-from itertools import combinations
 from typing import NamedTuple
 
 import equinox as eqx
@@ -25,7 +23,7 @@ from jaxcascade.cascade import (
     grid_edges,
     threshold_tables,
 )
-from jaxcascade.errors import InvalidInputError
+from jaxcascade.tuning.chains import Chains
 
 # Stands for "nothing to pass on to": infinity times a probability of zero would be NaN.
 _NEVER = 1e30
@@ -43,79 +41,6 @@ class ThresholdSolution(NamedTuple):
 
     policies: PolicyArrays
     loss: Float[Array, "*batch p"]
-
-
-class Chains(NamedTuple):
-    """Which chains are allowed, as a graph: every path from a start is a chain.
-
-    A node is a model and what may follow it. Chains that end alike share the nodes of their end,
-    so that it is solved once.
-
-    Attributes:
-        models: Position of each node's model; later nodes may follow earlier models only.
-        arcs: Nodes passed from and to; all that leave a node come before those that enter it.
-        following: Nodes that may follow each node, padded by -1.
-        starts: Nodes at which a chain may begin.
-    """
-
-    models: Int[Array | np.ndarray, " v"]
-    arcs: Int[Array | np.ndarray, "a 2"]
-    following: Int[Array | np.ndarray, "v d"]
-    starts: Int[Array | np.ndarray, " s"]
-
-    @classmethod
-    def all_subcascades(cls, k: int) -> "Chains":
-        """Every increasing chain over `k` models; the starts are the models in order."""
-        return _graph(range(k), [range(j + 1, k) for j in range(k)], range(k))
-
-    @classmethod
-    def each(cls, chains: Iterable[Sequence[int]]) -> "Chains":
-        """The given chains of increasing positions, one start each, in their order.
-
-        Raises:
-            InvalidInputError: A chain is empty or does not increase, or there is none.
-        """
-        chains = [tuple(chain) for chain in chains]
-        if not chains:
-            raise InvalidInputError("`chains` must have at least one chain of models; got none.")
-        for chain in chains:
-            if not chain or list(chain) != sorted(set(chain)) or chain[0] < 0:
-                raise InvalidInputError(
-                    "Every chain must be one or more positions of models, at least 0 and "
-                    f"increasing; got {chain}."
-                )
-        ends = sorted({chain[i:] for chain in chains for i in range(len(chain))}, key=len)
-        node = {end: at for at, end in enumerate(reversed(ends))}
-        following = [[node[end[1:]]] if end[1:] else [] for end in reversed(ends)]
-        return _graph([end[0] for end in node], following, [node[chain] for chain in chains])
-
-
-def subcascades(k: int, shortest: int = 2) -> list[tuple[int, ...]]:
-    """Lists all increasing chains over `k` models, short ones first.
-
-    Args:
-        k: Number of models.
-        shortest: Fewest models of a chain.
-
-    Example:
-        >>> subcascades(3)
-        [(0, 1), (0, 2), (1, 2), (0, 1, 2)]
-    """
-    return [chain for size in range(shortest, k + 1) for chain in combinations(range(k), size)]
-
-
-def _graph(
-    models: Iterable[int], following: Sequence[Iterable[int]], starts: Iterable[int]
-) -> Chains:
-    """Builds the graph of nodes that are followed by nodes further down only."""
-    following = [list(nodes) for nodes in following]
-    arcs = [(at, to) for at in reversed(range(len(following))) for to in following[at]]
-    padded = np.full((len(following), max(1, *map(len, following))), -1)
-    for at, nodes in enumerate(following):
-        padded[at, : len(nodes)] = nodes
-    return Chains(
-        np.array([*models]), np.array(arcs, int).reshape(-1, 2), padded, np.array([*starts])
-    )
 
 
 @eqx.filter_jit
