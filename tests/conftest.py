@@ -5,6 +5,7 @@ from pathlib import Path
 
 import hypothesis
 import jax
+import pytest
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_enable_x64", True)
@@ -16,6 +17,19 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # The same examples in every run: what fails, fails for everybody.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("fixed")
+
+# Linux allows a process 65,530 mappings of memory, and every compiled program takes several.
+_MANY_MAPPINGS = 20_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_compiled_programs():
+    """Lets go of compiled programs before there are so many that the next one aborts."""
+    yield
+    mappings = Path("/proc/self/maps")
+    if mappings.exists() and len(mappings.read_bytes().splitlines()) > _MANY_MAPPINGS:
+        jax.clear_caches()
+
 
 with install_import_hook("jaxcascade", "beartype.beartype"):
     import jaxcascade  # noqa: F401

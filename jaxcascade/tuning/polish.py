@@ -90,11 +90,11 @@ def polished_thresholds(
         tables: Its tables, on eight edges or more.
         asking_usd: Dollars per call, latency priced in.
         error: Prices of an error.
-        solution: What `best_thresholds` found on these tables.
+        solution: What `best_thresholds` found on these tables, or `thresholds_of_each`.
 
     Returns:
-        The same chains. The loss is that of exact integrals, to 1e-8 of the price of an error,
-        and never above that of the grid's thresholds.
+        The same chains, with the same leading axes. The loss is that of exact integrals, to 1e-8
+        of the price of an error, and never above that of the grid's thresholds.
     """
     if tables.edges.shape[1] < _STENCIL + 2:
         raise InvalidInputError(
@@ -112,7 +112,13 @@ def polished_thresholds(
         best = jnp.argmin(losses)
         return ThresholdSolution(_with(policy, Path(path.models, both[best])), losses[best])
 
-    return jax.vmap(polish)(error, solution.policies)
+    def polish_all(policies: PolicyArrays) -> ThresholdSolution:
+        if policies.start.ndim > 1:
+            # In turns: a thousand chains at once would take gigabytes.
+            return jax.lax.map(polish_all, policies)
+        return jax.vmap(polish)(error, policies)
+
+    return polish_all(solution.policies)
 
 
 @eqx.filter_jit

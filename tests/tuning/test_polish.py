@@ -19,6 +19,7 @@ from jaxcascade.tuning import (
     optimal_thresholds,
     polished_thresholds,
     threshold_loss,
+    thresholds_of_each,
 )
 from tests.cases import MARGINALS, stacked, toy_model
 
@@ -58,6 +59,18 @@ def test_grid_is_never_better(names):
     after = polished_thresholds(model, tables, model.cost_usd, ERROR, before)
     gain = np.asarray((before.loss - after.loss) / ERROR)
     assert gain.min() >= -1e-8  # the certified error of the grid's own integrals
+
+
+def test_each_chain_is_polished():
+    chains = [(0, 1, 2, 3), (0, 3), (1, 2, 3)]
+    each = thresholds_of_each(grid(), MODEL.cost_usd, ERROR, Chains.each(chains))
+    found = polished_thresholds(MODEL, grid(), MODEL.cost_usd, ERROR, each)
+    gain = np.asarray((each.loss - found.loss) / ERROR)
+    assert gain.min() >= -1e-10
+    assert gain.max() > 1e-6
+    alone = solve(MODEL, Chains.each(chains[:1]))
+    np.testing.assert_allclose(found.loss[0], alone.loss, rtol=1e-10)
+    np.testing.assert_array_equal(found.policies.start[:, 0], [0, 0, 1])
 
 
 def test_loss_is_what_is_expected_of_the_policy():
