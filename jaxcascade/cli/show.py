@@ -206,7 +206,7 @@ def gains(found: Prospects, models: Sequence[str]) -> None:
         )
     line("Were the fitted model true, per 1,000 queries:")
     _console().print(table)
-    gap = float(np.max(1.0 - np.asarray(found.bounds.lower) / np.asarray(found.bounds.upper)))
+    gap = found.bounds.gap
     if np.isfinite(gap):
         line(f"Some policy comes within {gap:.1%} of these bounds. On unseen queries, see `tune`.")
     else:

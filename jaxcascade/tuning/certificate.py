@@ -72,6 +72,11 @@ class LossBounds(NamedTuple):
     lower: Float[Array, " p"]
     upper: Float[Array, " p"]
 
+    @property
+    def gap(self) -> float:
+        """Largest difference, as a share of the upper bound; NaN where nothing is known."""
+        return float(np.max(1.0 - np.asarray(self.lower) / np.asarray(self.upper)))
+
 
 class CertifiedStopping(NamedTuple):
     """The best policies of a grid, and bounds on what the best of all could lose.
@@ -158,8 +163,7 @@ def certified_stopping(
         )
     while True:
         bounds = stopping_bounds(model, prices, num_cells)
-        upper = np.asarray(bounds.upper)
-        gap = float(np.max((upper - np.asarray(bounds.lower)) / upper))
+        gap = bounds.gap
         if not gap > relative_gap or 2 * num_cells > max_cells:
             break
         num_cells *= 2

@@ -17,7 +17,7 @@ class Chains(NamedTuple):
     so that it is solved once.
 
     Attributes:
-        models: Position of each node's model; later nodes may follow earlier models only.
+        models: Position of each node's model; only later models may follow it.
         arcs: Nodes passed from and to; all that leave a node come before those that enter it.
         following: Nodes that may follow each node, padded by -1.
         starts: Nodes at which a chain may begin.

@@ -375,8 +375,6 @@ def test_tables_and_programs_do_not_travel(on_eight, name):
 
 @pytest.mark.slow
 def test_script_of_the_page_runs_in_two_processes(tmp_path):
-    if not PAGE.exists():
-        pytest.skip("the page is not beside the tests, as in an installed package")
     (script,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "run.py").write_text(script)
     with socket.socket() as free:
