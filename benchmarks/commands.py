@@ -17,13 +17,27 @@ from pathlib import Path
 from benchmarks.common import DATA, LLAMA, OTHERS, table, versions, write
 
 _WARM_RUNS = 3
+# Fit and optimal stopping at 100 prices: an answer without a verdict.
+_FIRST_ANSWER = """
+import sys
+import numpy as np
+from jaxcascade.cli.entry import _prepare_jax
+_prepare_jax()
+from jaxcascade.cascade import Prices, fit_cascade, markov_chain
+from jaxcascade.records import read_records
+from jaxcascade.tuning import optimal_stopping
+model = fit_cascade(read_records(sys.argv[1]).select(sys.argv[2].split(","))).model
+prices = Prices(np.geomspace(1e-5, 1e-1, 100), 0.0, np.inf)
+found = optimal_stopping(markov_chain(model, 128), model.cost_usd, model.latency_s, prices)
+assert np.all(np.isfinite(found.loss))
+"""
 
 
 def commands() -> dict[str, list[str]]:
-    """Each command by name, to be run in one folder, in this order."""
+    """What to tell Python, by name, to be run in one folder, in this order."""
     train, test = (str(DATA / f"mmlu_{half}.parquet") for half in ("train", "test"))
     nine = ",".join(LLAMA + OTHERS)
-    return {
+    verbs = {
         "--help": ["--help"],
         "demo (nine models, 60 prices, report)": ["demo"],
         "check (nine models)": ["check", train],
@@ -34,6 +48,11 @@ def commands() -> dict[str, list[str]]:
         "evaluate (report)": ["evaluate", "f.json", test, "--report", "r.html"],
         "replay (1,531 queries, 60 points)": ["replay", "f.json", test, "--out", "d.parquet"],
     }
+    first = {
+        f"first frontier from Python ({name} models)": ["-c", _FIRST_ANSWER, train, models]
+        for name, models in (("five", ",".join(LLAMA)), ("nine", nine))
+    }
+    return {name: ["-m", "jaxcascade", *words] for name, words in verbs.items()} | first
 
 
 def measure(words: list[str], folder: Path, cache: Path) -> tuple[float, float]:
@@ -41,7 +60,7 @@ def measure(words: list[str], folder: Path, cache: Path) -> tuple[float, float]:
     environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "jaxcascade", *words],
+        [sys.executable, *words],
         cwd=folder,
         env=environment,
         stdout=subprocess.DEVNULL,
@@ -50,7 +69,7 @@ def measure(words: list[str], folder: Path, cache: Path) -> tuple[float, float]:
     seconds = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
-        raise SystemExit(f"`jaxcascade {' '.join(words)}` failed.")
+        raise SystemExit(f"`python {' '.join(words)}` failed.")
     return seconds, usage.ru_maxrss / 1024
 
 
