@@ -17,7 +17,7 @@ from jaxcascade.calibration.measures import (
     log_loss,
     reliability_curve,
 )
-from jaxcascade.calibration.signals import log_odds, log_pair, one_sided, two_sided
+from jaxcascade.calibration.signals import Transform, log_odds, log_pair, one_sided, two_sided
 
 __all__ = [
     "Calibration",
@@ -28,6 +28,7 @@ __all__ = [
     "LogisticCalibrator",
     "ReliabilityCurve",
     "TemperatureCalibration",
+    "Transform",
     "auroc",
     "beta_calibration",
     "brier",

@@ -3,6 +3,7 @@
 from jaxcascade.cascade.chain import (
     MarkovChain,
     chain_outcomes,
+    edge_outcomes,
     grid_edges,
     markov_chain,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "ThresholdTables",
     "calibrate",
     "chain_outcomes",
+    "edge_outcomes",
     "expected_outcome",
     "expected_outcomes",
     "fit_cascade",

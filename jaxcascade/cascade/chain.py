@@ -174,16 +174,49 @@ def chain_outcomes(model: CascadeModel, chain: MarkovChain, policies: PolicyArra
     """
 
     def one(policy: PolicyArrays) -> Outcome:
-        return _chain_outcome(model, chain, policy)
+        below = jax.vmap(lambda law, x: law.cdf(x))(model.marginal, policy.breakpoints)
+        return _chain_outcome(model.cost_usd, model.latency_s, chain, below, policy)
 
     # In batches: large enough for matrix products, small enough for memory.
     policies = jax.tree.map(jnp.asarray, policies)
     return jax.lax.map(one, policies, batch_size=_BATCH)
 
 
-def _chain_outcome(model: CascadeModel, chain: MarkovChain, policy: PolicyArrays) -> Outcome:
-    k = len(model.models)
-    below = jax.vmap(lambda law, x: law.cdf(x))(model.marginal, jnp.asarray(policy.breakpoints))
+@eqx.filter_jit
+def edge_outcomes(
+    chain: MarkovChain,
+    cost_usd: Float[Array, " k"],
+    latency_s: Float[Array, " k"],
+    policies: PolicyArrays,
+) -> Outcome:
+    """The same for policies whose breakpoints are edges of the chain, by looking them up.
+
+    Args:
+        chain: See `markov_chain`; a breakpoint between edges counts as the edge below it.
+        cost_usd: Mean dollars per call.
+        latency_s: Mean seconds per call.
+        policies: With one leading axis.
+    """
+
+    def one(policy: PolicyArrays) -> Outcome:
+        at = jax.vmap(lambda edges, x: jnp.searchsorted(edges, x, side="right"))(
+            chain.edges, policy.breakpoints
+        )
+        below = jnp.take_along_axis(chain.levels, at - 1, axis=1)
+        return _chain_outcome(cost_usd, latency_s, chain, below, policy)
+
+    policies = jax.tree.map(jnp.asarray, policies)
+    return jax.lax.map(one, policies, batch_size=_BATCH)
+
+
+def _chain_outcome(
+    cost_usd: Float[Array, " k"],
+    latency_s: Float[Array, " k"],
+    chain: MarkovChain,
+    below: Float[Array, "k b"],
+    policy: PolicyArrays,
+) -> Outcome:
+    k = cost_usd.size
     share = jax.vmap(_interval_shares)(chain.levels, below)
     following = jax.nn.one_hot(policy.actions, k)
     handed_on = jnp.einsum("jgs,jsl->jlg", share, following)
@@ -201,8 +234,8 @@ def _chain_outcome(model: CascadeModel, chain: MarkovChain, policy: PolicyArrays
     return Outcome(
         error=jnp.sum(accepted * (1.0 - chain.confidence)),
         abstention=abstained.sum(),
-        cost_usd=asked @ model.cost_usd,
-        latency_s=jnp.sum(jnp.where(asked > 0, asked * model.latency_s, 0.0)),
+        cost_usd=asked @ cost_usd,
+        latency_s=jnp.sum(jnp.where(asked > 0, asked * latency_s, 0.0)),
         answered_by=accepted.sum(axis=1),
     )
 

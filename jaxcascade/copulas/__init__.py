@@ -7,6 +7,7 @@ from jaxcascade.copulas.fit import (
     CensoredPairs,
     CopulaFit,
     censored_log_likelihood,
+    censored_log_prob,
     fit_by_likelihood,
 )
 from jaxcascade.copulas.frank import Frank
@@ -32,6 +33,7 @@ __all__ = [
     "StudentT",
     "SurvivalGumbel",
     "censored_log_likelihood",
+    "censored_log_prob",
     "compare_families",
     "fit_by_likelihood",
     "goodness_of_fit",

@@ -35,12 +35,18 @@ class CopulaFit(NamedTuple):
 
 
 def censored_log_likelihood(copula: Copula, pairs: CensoredPairs) -> Float[Array, ""]:
-    """Sums log of density, h-function difference or rectangle, by which side is an atom.
+    """Sums `censored_log_prob` over the pairs by their weights."""
+    terms = jnp.where(pairs.weight > 0, censored_log_prob(copula, pairs), 0.0)
+    return jnp.sum(pairs.weight * terms)
+
+
+def censored_log_prob(copula: Copula, pairs: CensoredPairs) -> Float[Array, " n"]:
+    """Log of density, h-function difference or rectangle, by which side is an atom.
 
     This is the likelihood of the mixed law by Sklar's theorem: at an atom the copula is
-    evaluated at the jump of the marginal.
+    evaluated at the jump of the marginal. Rows of weight 0 mean nothing.
     """
-    u_left, u, v_left, v, weight = pairs
+    u_left, u, v_left, v, _ = pairs
     u_atom, v_atom = u > u_left, v > v_left
     # Uniforms of continuous values are inside (0, 1); elsewhere anything finite will do.
     inner_u, inner_v = jnp.where(u_atom, 0.5, u), jnp.where(v_atom, 0.5, v)
@@ -48,8 +54,7 @@ def censored_log_likelihood(copula: Copula, pairs: CensoredPairs) -> Float[Array
     strip = _strip(copula, u_atom, (inner_u, inner_v), (u_left, u), (v_left, v))
     mass = jnp.where(u_atom & v_atom, copula.rectangle(u_left, u, v_left, v), strip)
     log_mass = jnp.log(jnp.maximum(mass, jnp.finfo(mass.dtype).tiny))
-    terms = jnp.where(u_atom | v_atom, log_mass, density)
-    return jnp.sum(weight * jnp.where(weight > 0, terms, 0.0))
+    return jnp.where(u_atom | v_atom, log_mass, density)
 
 
 def _strip(copula: Copula, u_atom: Array, inner: tuple, u_ends: tuple, v_ends: tuple) -> Array:

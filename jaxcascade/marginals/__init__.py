@@ -7,7 +7,7 @@ from jaxcascade.marginals.fit import (
     MarginalFit,
     MarginalMethod,
 )
-from jaxcascade.marginals.laws import BetaMixture, HistogramLaw
+from jaxcascade.marginals.laws import BetaMixture, HistogramLaw, Recalibrated
 
 __all__ = [
     "BetaMixture",
@@ -18,4 +18,5 @@ __all__ = [
     "Marginal",
     "MarginalFit",
     "MarginalMethod",
+    "Recalibrated",
 ]

@@ -9,7 +9,6 @@ References:
     data is that of the complete data less that of what is missing.
 """
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxcascade.numerics.beta_tail import STIRLING_SHIFT, stirling_remainder
+from jaxcascade.numerics.beta_tail import STIRLING_SHIFT, log_gamma, stirling_remainder
 
 SMALLEST, LARGEST = 0.05, 1000.0
 
@@ -222,5 +221,4 @@ def log_gamma_with_slopes(z: Float[Array, "..."]) -> tuple[Array, Array, Array]:
         return jnp.log(z + g) + (0.5 - g) / (z + g) - 1.0 / z + stirling_remainder(z)[1]
 
     slope, curvature = jax.jvp(digamma, (z,), (jnp.ones_like(z),))
-    value = (z + 0.5) * jnp.log(z + g) - (z + g) + 0.5 * math.log(2 * math.pi) - jnp.log(z)
-    return value + stirling_remainder(z)[0], slope, curvature
+    return log_gamma(z), slope, curvature

@@ -1,13 +1,15 @@
-"""Interior laws: a mixture of betas, and a smoothed histogram."""
+"""Interior laws: a mixture of betas, a smoothed histogram, and a law seen through a new calibrator."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import gammaln, logsumexp, xlog1py, xlogy
+from jax.scipy.special import logsumexp, xlog1py, xlogy
 from jaxtyping import Array, Float
 
 from jaxcascade.marginals.base import InteriorLaw
+from jaxcascade.numerics import panel_rule
 from jaxcascade.numerics.beta import betainc, betaincc
+from jaxcascade.numerics.beta_tail import log_gamma
 from jaxcascade.numerics.roots import invert_increasing
 
 # Cuts beside each mode, in its scale. At a like number of nodes they were the best of several
@@ -65,7 +67,7 @@ class BetaMixture(InteriorLaw):
 
 def _log_beta(a: Array, b: Array) -> Array:
     # JAX 0.10.2's own `betaln` is off by 9e-7 at shapes near (4, 9); this one by 1e-13.
-    return gammaln(a) + gammaln(b) - gammaln(a + b)
+    return log_gamma(a) + log_gamma(b) - log_gamma(a + b)
 
 
 class HistogramLaw(InteriorLaw):
@@ -100,3 +102,79 @@ class HistogramLaw(InteriorLaw):
         # The part of the cell of z that lies above z has its own middle.
         rest = (self.levels[cell + 1] - self.cdf(z)) * 0.5 * (self.knots[cell + 1] + z)
         return above[cell + 1] + rest
+
+
+_NODES_PER_PANEL = 12
+
+
+class Recalibrated(InteriorLaw):
+    """A law known on one calibrator's scale, seen on that of another.
+
+    Two logistic calibrators of the same signal differ by a line in the log-odds: with `x` a
+    confidence by the old one and `y` by the new, `log_odds(y) = intercept + slope log_odds(x)`.
+
+    Attributes:
+        base: Law of (x - low) / (high - low).
+        low: Smallest x.
+        high: Largest x.
+        intercept: Of the line.
+        slope: Of the line, above 0.
+    """
+
+    base: InteriorLaw
+    low: Float[Array, "*batch"]
+    high: Float[Array, "*batch"]
+    intercept: Float[Array, "*batch"]
+    slope: Float[Array, "*batch"]
+
+    def _new(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jax.nn.sigmoid(self.intercept + self.slope * (jnp.log(x) - jnp.log1p(-x)))
+
+    def _ends(self) -> tuple[Array, Array]:
+        start, stop = self._new(self.low), self._new(self.high)
+        return start, jnp.where(stop > start, stop - start, 1.0)
+
+    def _to_base(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
+        """From a place in the new support to the one in the old."""
+        start, width = self._ends()
+        inside = (z > 0) & (z < 1)
+        y = start + width * jnp.where(inside, z, 0.5)
+        x = jax.nn.sigmoid((jnp.log(y) - jnp.log1p(-y) - self.intercept) / self.slope)
+        place = jnp.clip((x - self.low) / self._old_width(), 0.0, 1.0)
+        return jnp.where(inside, place, jnp.where(z >= 1, 1.0, 0.0))
+
+    def _from_base(self, place: Float[Array, "..."]) -> Float[Array, "..."]:
+        start, width = self._ends()
+        x = self.low + self._old_width() * place
+        return jnp.clip((self._new(x) - start) / width, 0.0, 1.0)
+
+    def _old_width(self) -> Float[Array, "*batch"]:
+        return jnp.where(self.high > self.low, self.high - self.low, 1.0)
+
+    def cdf(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
+        return self.base.cdf(self._to_base(z))
+
+    def icdf(self, p: Float[Array, "..."]) -> Float[Array, "..."]:
+        return self._from_base(self.base.icdf(p))
+
+    def log_prob(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
+        start, width = self._ends()
+        y = start + width * z
+        place = self._to_base(z)
+        x = self.low + self._old_width() * place
+        # dx/dy of the line in the log-odds, each side stretched to its own support.
+        slope = jnp.log(x) + jnp.log1p(-x) - jnp.log(y) - jnp.log1p(-y) - jnp.log(self.slope)
+        return self.base.log_prob(place) + slope + jnp.log(width / self._old_width())
+
+    def partial_mean(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
+        # By parts: no density, and one pass over the nodes for all z.
+        points = jnp.concatenate([jnp.ravel(z), jnp.ones(1, jnp.result_type(z))])
+        rule = panel_rule(points, self.breaks(), _NODES_PER_PANEL)
+        levels = self.cdf(jnp.concatenate([points, rule.nodes.reshape(-1)]))
+        at_points, inner = levels[: points.size], levels[points.size :]
+        integral = rule.integrals(inner.reshape(rule.nodes.shape), at_points)
+        above = 1.0 - points * at_points - (integral[-1] - integral)
+        return above[:-1].reshape(jnp.shape(z))
+
+    def breaks(self) -> Float[Array, " b"]:
+        return self._from_base(self.base.breaks())
