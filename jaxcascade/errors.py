@@ -34,3 +34,11 @@ class PolicyError(InvalidInputError):
 
 class PrecisionError(JaxcascadeError, TypeError):
     """A fit was asked for in single precision, where its results cannot be trusted."""
+
+
+class InferenceError(JaxcascadeError, RuntimeError):
+    """Draws of a posterior are of no use: chains disagree, or no mode was found."""
+
+
+class PosteriorWarning(UserWarning):
+    """Draws of a posterior are to be taken with care."""

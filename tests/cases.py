@@ -25,7 +25,7 @@ from jaxcascade.copulas import (
     SurvivalGumbel,
     rotated,
 )
-from jaxcascade.marginals import BetaMixture, HistogramLaw, Marginal
+from jaxcascade.marginals import BetaMixture, HistogramLaw, Marginal, Recalibrated
 
 
 def _logistic(transform, intercept, coefficients, lowest, highest):
@@ -59,6 +59,12 @@ CALIBRATORS = {
     ),
 }
 
+def _recalibrated(base, low, high, intercept, slope):
+    ends = jax.nn.sigmoid(intercept + slope * jax.scipy.special.logit(jnp.array([low, high])))
+    law = Recalibrated(base, *(jnp.array(part) for part in (low, high, intercept, slope)))
+    return Marginal(*ends, jnp.array(0.1), jnp.array(0.2), law)
+
+
 SMOOTH = _betas([0.4, 0.6], [2.0, 6.0], [5.0, 1.5])
 MARGINALS = {
     "two-atoms": _marginal(0.2, 0.95, 0.1, 0.25, SMOOTH),
@@ -66,6 +72,8 @@ MARGINALS = {
     "u-shaped": _marginal(0.1, 0.9, 0.05, 0.0, _betas([0.5, 0.5], [0.5, 3.0], [2.0, 0.7])),
     "narrow-in-broad": _marginal(0.25, 1.0, 0.0, 0.3, _betas([0.7, 0.3], [1.0, 210], [1.3, 90])),
     "extreme": _marginal(0.0, 1.0, 0.2, 0.1, _betas([0.2, 0.8], [0.05, 1000], [1.0, 900])),
+    "recalibrated": _recalibrated(SMOOTH, 0.2, 0.95, 0.3, 1.4),
+    "recalibrated-flat": _recalibrated(_betas([0.5, 0.5], [2, 40], [3, 9]), 0.3, 0.99, -0.5, 0.2),
     "one-component": _marginal(0.4, 0.6, 0.5, 0.1, _betas([1.0], [2.0], [2.0])),
     "histogram": _marginal(0.3, 0.99, 0.1, 0.2, _histogram()),
     "all-atoms": _marginal(0.3, 0.9, 0.4, 0.6, _betas([0.5, 0.5], [1.0, 1.0], [1.0, 1.0])),

@@ -20,6 +20,17 @@ CALIBRATIONS = {
     "beta": "beta calibration",
     "isotonic": "isotonic regression",
 }
+INFERENCES = {
+    "laplace": "normal law around the mode, reweighted; seconds",
+    "nuts": "the no-U-turn sampler; a minute or more, to check the others",
+    "svi": "a full-rank normal law by stochastic variational inference",
+}
+# A posterior's calibrators are linear in one signal, with an intercept.
+POSTERIOR_CALIBRATIONS = {
+    "one-sided": CALIBRATIONS["one-sided"],
+    "two-sided": CALIBRATIONS["two-sided"],
+    "temperature": "logistic in the log-odds of the confidence",
+}
 MARGINALS = {"betas": "mixture of two betas", "histogram": "smoothed histogram"}
 COPULAS = {
     "gumbel": "dependence strongest where both models are sure",
@@ -45,6 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_tune(verbs)
     _add_evaluate(verbs)
     _add_replay(verbs)
+    _add_posterior(verbs)
     _add_check(verbs)
     return parser
 
@@ -97,6 +109,13 @@ def _add_tune(verbs) -> None:
     verb.add_argument(
         "--seed", type=int, default=0, help="of the split into held-out parts (default: 0)"
     )
+    verb.add_argument(
+        "--draws",
+        type=int,
+        default=400,
+        metavar="N",
+        help="draws of the posterior behind the intervals; 0 for none (default: %(default)s)",
+    )
     verb.add_argument("--report", metavar="FILE", help="HTML report to write")
     _add_json(verb)
 
@@ -127,6 +146,57 @@ def _add_replay(verbs) -> None:
     verb.add_argument(
         "--out", required=True, metavar="FILE", help="decisions: .parquet, .csv or .jsonl"
     )
+
+
+def _add_posterior(verbs) -> None:
+    verb = verbs.add_parser(
+        "posterior",
+        help="how sure the records make us, of every parameter and of what pays",
+        description="Draws from the posterior of the joint model: calibrators, laws of confidence, "
+        "dependence and costs. Prints intervals of 90 %, how good the draws are, and at some "
+        "prices of an error the probability that a cascade beats the best single model.",
+    )
+    _add_table(verb, "TRAIN", "labelled runs")
+    verb.add_argument("--out", metavar="FILE", help="draws to write, as netCDF (.nc), for ArviZ")
+    verb.add_argument(
+        "--predictive",
+        action="store_true",
+        help="write what prior and posterior predict and the pointwise log-likelihood, too",
+    )
+    _add_models(verb)
+    verb.add_argument(
+        "--method", choices=INFERENCES, default="laplace", help=_described(INFERENCES, "laplace")
+    )
+    verb.add_argument(
+        "--draws",
+        type=int,
+        metavar="N",
+        help="draws, of each chain where there are several (default: 1000; 500 with nuts)",
+    )
+    verb.add_argument("--chains", type=int, metavar="N", help="chains of nuts (default: 4)")
+    verb.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
+    verb.add_argument(
+        "--calibration",
+        choices=POSTERIOR_CALIBRATIONS,
+        default="one-sided",
+        help=_described(POSTERIOR_CALIBRATIONS, "one-sided"),
+    )
+    verb.add_argument(
+        "--copula", choices=COPULAS, default="gumbel", help=_described(COPULAS, "gumbel")
+    )
+    verb.add_argument(
+        "--neighbours",
+        action="store_true",
+        help="fit the dependence only of models next to each other in cost",
+    )
+    verb.add_argument(
+        "--prices",
+        nargs=3,
+        metavar=("LOW", "HIGH", "N"),
+        help="N prices of an error from LOW to HIGH dollars, geometric (default: 6 around the "
+        "break-even prices between single models)",
+    )
+    _add_json(verb)
 
 
 def _add_check(verbs) -> None:

@@ -18,6 +18,7 @@ from jaxcascade.numerics.distance import cramer_von_mises
 from jaxcascade.records import Records
 from jaxcascade.reports import PolicyRow, policy_rows
 from jaxcascade.tuning import (
+    Bands,
     Evaluation,
     Frontier,
     Point,
@@ -76,26 +77,30 @@ def _informative(calibrators: Calibrator) -> Bool[Array, " k"]:
 
 def frontier(found: Frontier) -> None:
     """Prints the verdict and the recommended policies."""
-    _policies(policy_rows(found), "held out")
+    _policies(policy_rows(found), "held out", found.bands)
     line(verdict(found).text)
 
 
 def evaluation(found: Frontier, seen: Evaluation) -> None:
     """Prints the verdict and what the policies did."""
-    _policies(policy_rows(found, seen), "evaluated")
+    _policies(policy_rows(found, seen), "evaluated", found.bands)
     line(verdict(found, seen).text)
 
 
-def _policies(rows: Sequence[PolicyRow], source: str) -> None:
+def _policies(rows: Sequence[PolicyRow], source: str, bands: Bands | None) -> None:
+    sure = [] if bands is None else [f"{bands.level:.0%} of posterior", "better"]
     table = _table(
-        "price of an error", "policy", "wrong", "cost per 1,000", f"saved, {source}", "+-"
+        *("price of an error", "policy", "wrong", *sure),
+        *("cost per 1,000", f"saved, {source}", "+-"),
     )
     for row in rows:
         low, high = dollars(row.lowest_price), dollars(row.highest_price)
+        ends = f"{100 * row.error_low:.1f} to {100 * row.error_high:.1f} %"
         table.add_row(
             low if low == high else f"{low} to {high}",
             escape(row.policy),
             _percent(row.error),
+            *([] if bands is None else [ends, _percent(row.beats_single)]),
             dollars(1000 * row.cost_usd),
             _percent(row.saving),
             _percent(row.saving_standard_error),
@@ -240,7 +245,7 @@ def check_json(
 def frontier_json(found: Frontier) -> dict[str, Any]:
     """Returns the recommendations and the verdict as JSON can hold them."""
     held_out = found.held_out
-    points = [_point_json(point) for point in found.points]
+    points = _points_json(found)
     if held_out is not None:
         for p, point in enumerate(points):
             point |= {
@@ -254,7 +259,7 @@ def frontier_json(found: Frontier) -> dict[str, Any]:
 def evaluation_json(found: Frontier, seen: Evaluation) -> dict[str, Any]:
     """Returns the evaluation as JSON can hold it."""
     points = [
-        _point_json(point)
+        point
         | {
             "error": _plain(seen.outcome.error[p]),
             "abstention": _plain(seen.outcome.abstention[p]),
@@ -266,7 +271,7 @@ def evaluation_json(found: Frontier, seen: Evaluation) -> dict[str, Any]:
             "gain_standard_error": float(seen.gain_standard_error[p]),
             "num_queries": int(seen.num_queries[p]),
         }
-        for p, point in enumerate(found.points)
+        for p, point in enumerate(_points_json(found))
     ]
     singles = {
         name: {
@@ -283,6 +288,26 @@ def evaluation_json(found: Frontier, seen: Evaluation) -> dict[str, Any]:
         "singles": singles,
         "points": points,
     }
+
+
+def _points_json(found: Frontier) -> list[dict[str, Any]]:
+    """Each point, with its posterior intervals where there are some."""
+    points, bands = [_point_json(point) for point in found.points], found.bands
+    if bands is None:
+        return points
+    return [
+        point
+        | {
+            "posterior": {
+                "level": bands.level,
+                "error": bands.error[p].tolist(),
+                "cost_usd": bands.cost_usd[p].tolist(),
+                "loss": bands.loss[p].tolist(),
+                "beats_single": _plain(bands.beats_single[p]),
+            }
+        }
+        for p, point in enumerate(points)
+    ]
 
 
 def _point_json(point: Point) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from jaxcascade.calibration import (
     LogisticCalibration,
     TemperatureCalibration,
     beta_calibration,
+    log_odds,
     one_sided,
     two_sided,
 )
 from jaxcascade.cascade import ACCEPT, CascadeModel, Prices, fit_cascade
-from jaxcascade.cli import show
+from jaxcascade.cli import show, sure
 from jaxcascade.copulas import (
     Clayton,
     Copula,
@@ -32,8 +33,11 @@ from jaxcascade.copulas import (
     Joe,
     SurvivalGumbel,
 )
-from jaxcascade.errors import InvalidInputError
+from jaxcascade.errors import InferenceError, InvalidInputError
 from jaxcascade.marginals import BetaMixtureMethod, HistogramMethod, MarginalMethod
+from jaxcascade.posterior import Laplace, Nuts, Variational, has_one_signal, infer, with_bands
+from jaxcascade.posterior.diagnostics import BAD, diagnose, refusal
+from jaxcascade.posterior.export import check_name, save_posterior
 from jaxcascade.records import (
     Records,
     example_records,
@@ -61,8 +65,11 @@ from jaxcascade.tuning import (
 )
 from jaxcascade.tuning import evaluate as evaluate_frontier
 from jaxcascade.tuning import tune as tune_frontier
+from jaxcascade.tuning.tune import FEWEST_QUERIES
 
 _NUM_PROSPECTS = 6
+_NUM_DRAWS = 400
+_FEWEST_DRAWS = 50
 _METHODS: dict[str, Method | None] = {
     "best": None,  # depends on whether queries may be given up
     "pool": POOL,
@@ -78,6 +85,7 @@ _CALIBRATIONS: dict[str, Callable[[], Calibration]] = {
     "beta": beta_calibration,
     "isotonic": IsotonicCalibration,
 }
+_SIGNALS = {"one-sided": one_sided, "two-sided": two_sided, "temperature": log_odds}
 _MARGINALS: dict[str, Callable[[], MarginalMethod]] = {
     "betas": BetaMixtureMethod,
     "histogram": HistogramMethod,
@@ -99,6 +107,7 @@ def demo(arguments: argparse.Namespace) -> None:
     train, test = example_records("train"), example_records("test")
     with _progress() as progress:
         tuned = tune_frontier(jax.random.key(0), train, progress=progress)
+        tuned = _with_bands(tuned, train, 0, _NUM_DRAWS, progress)
         progress("evaluating on queries that were held back")
         evaluation = evaluate_frontier(tuned.frontier, test)
         progress("drawing the report")
@@ -128,6 +137,8 @@ def tune(arguments: argparse.Namespace) -> None:
             progress=progress,
             **_fit_settings(arguments),
         )
+        if arguments.draws:
+            tuned = _with_bands(tuned, records, arguments.seed, arguments.draws, progress)
         if arguments.report:
             progress("drawing the report")
             write_report(arguments.report, tuned.frontier, records, model=tuned.fit.model)
@@ -135,6 +146,26 @@ def tune(arguments: argparse.Namespace) -> None:
         save_frontier(tuned.frontier, arguments.out)
     if not _write_json(arguments.json, show.frontier_json(tuned.frontier)):
         _show_tuned(records, tuned, arguments)
+
+
+def _with_bands(
+    tuned: Tuned, records: Records, seed: int, num_draws: int, progress: Callable[[str], None]
+) -> Tuned:
+    """Adds posterior intervals, where calibrators and pool are such that there is a posterior."""
+    calibrator = tuned.fit.model.calibrator
+    several = len(tuned.frontier.models) > 1
+    if not several or not has_one_signal(calibrator):
+        return tuned
+    posterior = infer(
+        jax.random.fold_in(jax.random.key(seed), 1),
+        records,
+        method=Laplace(num_draws=num_draws),
+        calibration=LogisticCalibration(transform=calibrator.transform),
+        copula=type(tuned.fit.model.copula),
+        progress=progress,
+    )
+    progress("predicting policies under every draw")
+    return tuned._replace(frontier=with_bands(tuned.frontier, posterior))
 
 
 def _show_tuned(records: Records, tuned: Tuned, arguments: argparse.Namespace) -> None:
@@ -175,6 +206,81 @@ def replay(arguments: argparse.Namespace) -> None:
         f"{num_points * num_queries} decisions ({num_points} points, {num_queries} queries) "
         f"written to {arguments.out}"
     )
+
+
+def posterior(arguments: argparse.Namespace) -> None:
+    """Says how sure the records make us."""
+    _check_writable(arguments.out, arguments.json)
+    if arguments.out:
+        check_name(arguments.out)
+    elif arguments.predictive:
+        raise InvalidInputError("`--predictive` needs a file to write into: add `--out FILE`.")
+    error_prices, method = _error_prices(arguments.prices), _inference(arguments)
+    records = _read(arguments)
+    _require_queries(records)
+    of_draws, of_predictions = jax.random.split(jax.random.key(arguments.seed))
+    with _progress() as progress:
+        draws = infer(
+            of_draws,
+            records,
+            method=method,
+            calibration=LogisticCalibration(transform=_SIGNALS[arguments.calibration]),
+            copula=_COPULAS[arguments.copula],
+            neighbours=arguments.neighbours,
+            progress=progress,
+        )
+        progress("judging the draws")
+        diagnosis = diagnose(draws)
+        if diagnosis.severity == BAD:
+            raise InferenceError(refusal(diagnosis))
+        progress("asking every draw what pays")
+        if error_prices is None:
+            error_prices = sure.default_prices(draws)
+        answers = sure.answers(draws, error_prices)
+        if arguments.out:
+            progress("writing the draws")
+            save_posterior(
+                draws,
+                arguments.out,
+                key=of_predictions if arguments.predictive else None,
+                log_likelihood=arguments.predictive,
+            )
+    if not _write_json(arguments.json, sure.content(draws, diagnosis, answers)):
+        show.records(records)
+        show.remarks(remarks(records))
+        sure.tables(draws, diagnosis, answers)
+        if arguments.out:
+            show.line(f"Posterior written to {arguments.out}")
+
+
+def _inference(arguments: argparse.Namespace) -> Laplace | Nuts | Variational:
+    """The method asked for, and chains on processors of their own where there are several."""
+    draws, chains = arguments.draws, arguments.chains
+    if draws is not None and draws < _FEWEST_DRAWS:
+        raise InvalidInputError(f"`--draws` must be at least {_FEWEST_DRAWS}; got {draws}.")
+    if arguments.method != "nuts":
+        if chains is not None:
+            raise InvalidInputError("`--chains` needs `--method nuts`; other methods have none.")
+        kind = Laplace if arguments.method == "laplace" else Variational
+        return kind(num_draws=1000 if draws is None else draws)
+    chains = 4 if chains is None else chains
+    if chains < 2:
+        raise InvalidInputError(
+            f"`--chains` must be at least 2, or nothing tells whether they agree; got {chains}."
+        )
+    # Unless JAX runs already, the processor can pass for as many devices as there are chains.
+    with suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", chains)
+    return Nuts(num_chains=chains, num_draws=500 if draws is None else draws)
+
+
+def _require_queries(records: Records) -> None:
+    usable = int((records.asked & records.labelled).any(axis=1).sum())
+    if usable < FEWEST_QUERIES:
+        raise InvalidInputError(
+            f"A posterior needs at least {FEWEST_QUERIES} labelled queries; the records have "
+            f"{usable}. With a few dozen it says something; label more."
+        )
 
 
 def check(arguments: argparse.Namespace) -> None:

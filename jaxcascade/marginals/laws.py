@@ -1,4 +1,4 @@
-"""Interior laws: a mixture of betas, a smoothed histogram, and a law seen through a new calibrator."""
+"""Interior laws: a mixture of betas, a smoothed histogram, and a law on another scale."""
 
 import jax
 import jax.numpy as jnp
@@ -169,7 +169,7 @@ class Recalibrated(InteriorLaw):
     def partial_mean(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         # By parts: no density, and one pass over the nodes for all z.
         points = jnp.concatenate([jnp.ravel(z), jnp.ones(1, jnp.result_type(z))])
-        rule = panel_rule(points, self.breaks(), _NODES_PER_PANEL)
+        rule = panel_rule(points, self.breaks().astype(points.dtype), _NODES_PER_PANEL)
         levels = self.cdf(jnp.concatenate([points, rule.nodes.reshape(-1)]))
         at_points, inner = levels[: points.size], levels[points.size :]
         integral = rule.integrals(inner.reshape(rule.nodes.shape), at_points)

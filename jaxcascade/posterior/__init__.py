@@ -1,8 +1,12 @@
 """Posteriors of the joint model: how sure is a threshold, a frontier, a choice?"""
 
+from jaxcascade.posterior.bands import (
+    with_bands,
+)
 from jaxcascade.posterior.evidence import (
     Evidence,
     Frame,
+    has_one_signal,
 )
 from jaxcascade.posterior.frontiers import (
     Band,
@@ -49,6 +53,7 @@ __all__ = [
     "bayes_frontier",
     "draw_tables",
     "frontier_draws",
+    "has_one_signal",
     "infer",
     "infer_evidence",
     "look",
@@ -56,4 +61,5 @@ __all__ = [
     "policy_draws",
     "shared_grid",
     "simultaneous_band",
+    "with_bands",
 ]

@@ -87,7 +87,7 @@ def density_of(model: Callable, arguments: tuple, num_blocks: int | None = None)
         told = {n: s["value"] for n, s in traced.items() if s["type"] == "deterministic"}
         return values | told
 
-    return Density(lambda v: sum(parts(v)), constrain, pack, unpack, lambda v: parts(v)[0])
+    return Density(lambda v: jnp.add(*parts(v)), constrain, pack, unpack, lambda v: parts(v)[0])
 
 
 def _trace(model: Callable, arguments: tuple, values: Sites) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def draw_tau(
         return prior + censored_log_likelihood(copula, pair)
 
     def one(pair: tuple[Array, ...]) -> Array:
-        i, j, uniform = pair
+        i, j, chance = pair
         at = jnp.stack([i, j])
         left, right = (part[:, at].T for part in center)
         weight = jnp.sqrt(evidence.asked[:, i] * evidence.asked[:, j])
@@ -80,12 +80,12 @@ def draw_tau(
         mean = jnp.sum(density * fine) / density.sum()
         variance = jnp.sum(density * (fine - mean) ** 2) / density.sum()
         below = jnp.concatenate([jnp.zeros(1), jnp.cumsum(0.5 * (density[1:] + density[:-1]))])
-        t = jnp.interp(uniform * below[-1], below, fine)
+        t = jnp.interp(chance * below[-1], below, fine)
         # The score in t, differentiated in the levels' log-odds.
         step = 0.5 * jnp.sqrt(variance)
         ends = mean + step * jnp.array([-1.0, 1.0])
         slopes = jax.lax.map(
-            lambda t: jax.grad(lambda sides: log_posterior(t, *sides, weight))((left, right)), ends
+            lambda t: jax.grad(log_posterior, argnums=(1, 2))(t, left, right, weight), ends
         )
         response = [variance * (part[1] - part[0]) / (2.0 * step) for part in slopes]
         moved = [
@@ -131,7 +131,7 @@ def draw_history(
         offset = intercept[second] + slope[second] * signal[:, second]
 
         def step(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
-            gamma, _ = state
+            gamma = state[0]
             chance = jax.nn.sigmoid(offset + gamma * left)
             score = jnp.sum(weight * left * (correct - chance), axis=0)
             curvature = jnp.sum(weight * left**2 * chance * (1.0 - chance), axis=0)

@@ -5,7 +5,7 @@ one scale for all draws, a place of confidence is measured by a *reference* cali
 one. A draw's own confidences are a monotone map of it.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import equinox as eqx
 import jax
@@ -92,13 +92,18 @@ class Frame(eqx.Module):
             self.transform,
         )
 
-    def translate(self, policies: PolicyArrays, calibrator: LogisticCalibrator) -> PolicyArrays:
+    def translate(self, policies: PolicyArrays, calibrator: Calibrator) -> PolicyArrays:
         """Rewrites policies on one calibrator's confidences for the reference confidence.
 
         Args:
             policies: With any leading axes; breakpoints on the calibrator's confidences.
-            calibrator: Of the same signals, one per model.
+            calibrator: Logistic, of the same signals, one per model.
+
+        Raises:
+            InvalidInputError: The calibrators are of another kind.
         """
+        _require_one_signal(calibrator)
+        assert isinstance(calibrator, LogisticCalibrator)
         slope = calibrator.coefficients[..., 0] * self.scale
         intercept = calibrator.intercept + calibrator.coefficients[..., 0] * self.mean
         edges = jnp.asarray(policies.breakpoints)
@@ -143,6 +148,11 @@ class Evidence(NamedTuple):
         return self.end == 1
 
 
+def has_one_signal(calibrator: Calibrator) -> TypeGuard[LogisticCalibrator]:
+    """Whether calibrators are such that there is a posterior: logistic in one signal."""
+    return isinstance(calibrator, LogisticCalibrator) and calibrator.coefficients.shape[-1] == 1
+
+
 def frame_of(
     models: tuple[str, ...], calibrator: Calibrator, data: Observations, weight: Float[Array, " n"]
 ) -> Frame:
@@ -157,12 +167,8 @@ def frame_of(
     Raises:
         InvalidInputError: The calibrators are of another kind.
     """
-    if not isinstance(calibrator, LogisticCalibrator) or calibrator.coefficients.shape[-1] != 1:
-        raise InvalidInputError(
-            "`calibration` must be a logistic regression on one signal for a posterior, such as "
-            f"`LogisticCalibration()`; the calibrators given are {type(calibrator).__name__}s"
-            f"{' of two signals' if isinstance(calibrator, LogisticCalibrator) else ''}."
-        )
+    _require_one_signal(calibrator)
+    assert isinstance(calibrator, LogisticCalibrator)
     lowest, highest = calibrator.lowest[:, 0], calibrator.highest[:, 0]
     known = ~jnp.isnan(data.log_confidence)
     raw = calibrator.transform(jnp.where(known, data.log_confidence, 0.0))[..., 0]
@@ -182,6 +188,15 @@ def frame_of(
         calibrator.intercept + coefficient * mean,
         jnp.maximum(coefficient * scale, _LEAST_SLOPE),
     )
+
+
+def _require_one_signal(calibrator: Calibrator) -> None:
+    if not has_one_signal(calibrator):
+        raise InvalidInputError(
+            "`calibration` must be a logistic regression on one signal for a posterior, such as "
+            f"`LogisticCalibration()`; the calibrators given are {type(calibrator).__name__}s"
+            f"{' of two signals' if isinstance(calibrator, LogisticCalibrator) else ''}."
+        )
 
 
 def weighted_mean(values: Float[Array, "n k"], weight: Float[Array, "n k"]) -> Float[Array, " k"]:

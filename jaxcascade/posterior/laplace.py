@@ -181,7 +181,7 @@ def _moved(
         return (at, jnp.where(accepted, reached, height)), None
 
     # Alternately as far as is best where a posterior is normal, and less far.
-    scales = jnp.resize(jnp.array([1.0, 0.3]), _NUM_MOVES)
+    scales = jnp.tile(jnp.array([1.0, 0.3]), _NUM_MOVES // 2)
     steps = (jax.random.split(key, _NUM_MOVES), scales)
     return jax.lax.scan(move, (vectors, heights), steps)[0][0]
 

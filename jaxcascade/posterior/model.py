@@ -63,27 +63,20 @@ def confidence_model(evidence: Evidence, priors: Priors) -> Sites:
     with numpyro.plate("model", k):
         strength = jnp.array(priors.atom_strength)
         atoms = numpyro.sample("atoms", dist.Dirichlet(strength))
-        weight = numpyro.sample("weight", dist.Beta(priors.weight_strength, priors.weight_strength))
-        low_center = numpyro.sample("low_center", dist.Normal(-1.0, priors.center_scale))
-        gap = numpyro.sample("gap", dist.HalfNormal(priors.gap_scale))
-        concentration = numpyro.sample(
-            "concentration",
-            dist.LogNormal(jnp.log(priors.concentration_center), priors.concentration_scale)
-            .expand([2])
-            .to_event(1),
-        )
-        between = mixture(weight, low_center, gap, concentration)
+        even = dist.Beta(priors.weight_strength, priors.weight_strength)
+        width = dist.LogNormal(jnp.log(priors.concentration_center), priors.concentration_scale)
+        law: Sites = {
+            "weight": numpyro.sample("weight", even),
+            "low_center": numpyro.sample("low_center", dist.Normal(-1.0, priors.center_scale)),
+            "gap": numpyro.sample("gap", dist.HalfNormal(priors.gap_scale)),
+            "concentration": numpyro.sample("concentration", width.expand([2]).to_event(1)),
+        }
+        between = mixture(**law)
         with numpyro.plate("query", n, dim=-2):
             _observe("end", dist.Categorical(probs=atoms), evidence.end, evidence.asked)
             counts = jnp.where(evidence.inside, evidence.asked, 0.0)
             _observe("place", InteriorPlace(between), evidence.place, counts)
-    return {
-        "atoms": atoms,
-        "weight": weight,
-        "low_center": low_center,
-        "gap": gap,
-        "concentration": concentration,
-    }
+    return {"atoms": atoms, **law}
 
 
 def margins_model(evidence: Evidence, priors: Priors) -> None:
@@ -196,7 +189,7 @@ def mixture(
 class InteriorPlace(dist.Distribution):
     """A `BetaMixture` as NumPyro wants it."""
 
-    support = dist.constraints.unit_interval
+    support = dist.constraints.unit_interval  # pyright: ignore[reportAssignmentType]
     pytree_data_fields = ("law",)
 
     def __init__(self, law: BetaMixture, *, validate_args=None):
@@ -207,6 +200,7 @@ class InteriorPlace(dist.Distribution):
         return self.law.log_prob(value)
 
     def sample(self, key, sample_shape=()):
+        assert key is not None
         uniform, normal = jax.random.split(key)
         shape = (*sample_shape, *self.batch_shape)
         first = jax.random.uniform(uniform, shape) < self.law.weights[..., 0]

@@ -87,9 +87,8 @@ class Posterior(eqx.Module):
         first, second = np.array(self.pairs).T
         k = len(self.frame.models)
         shift = sites["history"] / self.residuals.scale
-        return tuple(
-            jnp.zeros((k, k)).at[first, second].set(part) for part in (shift, self.residuals.slope)
-        )
+        blank = jnp.zeros((k, k))
+        return blank.at[first, second].set(shift), blank.at[first, second].set(self.residuals.slope)
 
     def models(self) -> CascadeModel:
         """Returns a joint model with a leading axis of draws, for `vmap` and `spread_stopping`."""
@@ -107,13 +106,13 @@ class Posterior(eqx.Module):
         apart = highest > lowest
         low, _, high = jnp.moveaxis(sites["atoms"], -1, 0)
         law = mixture(*(sites[name] for name in ("weight", "low_center", "gap", "concentration")))
-        ratio = slope / frame.slope
+        ratio, (lower, upper) = slope / frame.slope, frame.support
         marginal = Marginal(
             lowest,
             highest,
             jnp.where(apart, low, 0.0),
             jnp.where(apart, high, 1.0),
-            Recalibrated(law, *frame.support, intercept - ratio * frame.intercept, ratio),
+            Recalibrated(law, lower, upper, intercept - ratio * frame.intercept, ratio),
         )
         return CascadeModel(
             frame.models,

@@ -18,6 +18,7 @@ from jaxcascade.cascade import Rule
 from jaxcascade.reports.placing import block, corner, label_points, note
 from jaxcascade.reports.style import INK, PALE, SHADE, Mark, dollar_axis
 from jaxcascade.reports.tables import Gains
+from jaxcascade.tuning import Bands
 
 _QUERIES = 1000
 _95_PERCENT = 1.96
@@ -60,8 +61,16 @@ def error_cost(
     curves: Sequence[Curve],
     singles: tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]],
     marks: Sequence[Mark],
+    bands: Bands | None = None,
 ) -> None:
-    """Draws error against cost: a line per curve, and each single model at (cost, error)."""
+    """Draws error against cost: a line per curve, and each single model at (cost, error).
+
+    With bands, a bar at each point for what the posterior holds probable of its error.
+    """
+    if bands is not None:
+        cost, (low, _, high) = bands.cost_usd[:, 1], bands.error.T
+        label = f"{bands.level:.0%} of the posterior"
+        ax.vlines(_QUERIES * cost, low, high, color=PALE, lw=3, zorder=0, label=label)
     styles: tuple[dict[str, Any], ...] = (
         {"ls": ":", "c": SHADE},
         {"ls": "--", "c": SHADE},
@@ -267,3 +276,34 @@ def wilson_interval(
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = np.sqrt(z2 * (share * (1 - share) / count + z2 / (4 * count**2))) / (1 + z2 / count)
     return middle - half, middle + half
+
+
+def loss_bands(
+    ax: Axes,
+    prices: Float[np.ndarray, " p"],
+    bands: Bands,
+    counted: Sequence[tuple[str, Float[np.ndarray, " p"]]],
+) -> None:
+    """Draws how sure the posterior is of the loss at each price, and what was counted.
+
+    Args:
+        ax: Where to draw.
+        prices: Of an error.
+        bands: The posterior's.
+        counted: Names and losses of the same policies on records.
+    """
+    middle = bands.loss[:, 1]
+    level = f"{bands.level:.0%}"
+    for ends, colour, label in (
+        (bands.whole_loss, "#f0f0f0", f"{level}, at all prices at once"),
+        (bands.loss[:, ::2], PALE, f"{level}, at each price"),
+    ):
+        low, high = (ends / middle[:, None] - 1.0).T
+        ax.fill_between(prices, low, high, color=colour, lw=0, label=label)
+    for (name, losses), style in zip(counted, ("--", "-"), strict=False):
+        ax.plot(prices, losses / middle - 1.0, style, color=INK, lw=1.3, label=name)
+    ax.axhline(0.0, color=SHADE, lw=0.8)
+    dollar_axis(ax, prices, fine_below=1.2)
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.set(xlabel="Price of an error", ylabel="Loss over its median", xlim=(prices[0], prices[-1]))
+    ax.legend(loc="best")

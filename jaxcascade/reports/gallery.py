@@ -27,6 +27,8 @@ def illustrations(material: Material) -> Iterator[Illustration]:
         policy_figures.saving,
         model_figures.reliability,
     ]
+    if material.frontier.bands is not None:
+        makers.insert(1, policy_figures.loss_bands)
     if material.model is not None:
         makers.append(model_figures.marginals)
     if len(material.recorded) > 1:

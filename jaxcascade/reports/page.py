@@ -47,7 +47,7 @@ def write_report(
             markup.text("h1", title),
             markup.text("p", verdict(frontier, evaluation).text, "verdict"),
             markup.text("p", _facts(frontier, records, evaluation), "facts"),
-            *_policy_section(policy_rows(frontier, evaluation), evaluation is not None),
+            *_policy_section(frontier, policy_rows(frontier, evaluation), evaluation is not None),
             *_model_section(rows),
             *_figure_section(frontier, records, rows, model, evaluation),
             markup.text("p", f"Made by jaxcascade {__version__}.", "note"),
@@ -67,13 +67,14 @@ def _facts(frontier: Frontier, records: Records, evaluation: Evaluation | None) 
     )
 
 
-def _policy_section(rows: Sequence[PolicyRow], evaluated: bool) -> list[str]:
+def _policy_section(frontier: Frontier, rows: Sequence[PolicyRow], evaluated: bool) -> list[str]:
     where = "test" if evaluated else "training"
     judged = "on test queries" if evaluated else "on held-out training queries"
     columns = [
         Column("Price of an error", [price_range(row) for row in rows], "price"),
         Column("Policy", [row.policy.replace("; ", ";\n") for row in rows], "policy"),
         Column("Error expected", [percent(row.expected_error) for row in rows]),
+        *_sure_columns(frontier, rows),
         Column(f"Error in {where}", [percent(row.error) for row in rows]),
         Column("Cost of 1,000 queries", [dollars(_QUERIES * row.cost_usd) for row in rows]),
     ]
@@ -89,10 +90,31 @@ def _policy_section(rows: Sequence[PolicyRow], evaluated: bool) -> list[str]:
             "Each line is a range of prices over which the same models are asked in the same way; "
             "its thresholds and numbers are those of the middle of the range. Cost"
             f", latency and error as counted on the {where} queries; savings against the best "
-            f"single model {judged}, ± their standard error.",
+            f"single model {judged}, ± their standard error.{_sure_note(frontier)}",
             "note",
         ),
     ]
+
+
+def _sure_columns(frontier: Frontier, rows: Sequence[PolicyRow]) -> list[Column]:
+    """What the posterior says, where there is one."""
+    if frontier.bands is None:
+        return []
+    ends = [f"{percent(row.error_low)}\nto {percent(row.error_high)}" for row in rows]
+    return [
+        Column(f"{frontier.bands.level:.0%} of the posterior", ends),
+        Column("Better than the single model", [percent(row.beats_single) for row in rows]),
+    ]
+
+
+def _sure_note(frontier: Frontier) -> str:
+    if frontier.bands is None:
+        return ""
+    return (
+        f" The posterior of the joint model puts {frontier.bands.level:.0%} of its probability on "
+        "the interval of errors; it also says how probable it is that the policy loses less than "
+        "the single model."
+    )
 
 
 def _latency_column(rows: Sequence[ModelRow] | Sequence[PolicyRow]) -> list[Column]:

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from matplotlib.patches import Patch
 
+from jaxcascade.cascade import Prices, loss
 from jaxcascade.reports import figures
 from jaxcascade.reports.material import Drawn, Material
 from jaxcascade.reports.placing import note
@@ -34,7 +35,9 @@ def error_cost(material: Material, look: Sequence[Mark]) -> Drawn:
     can_give_up = any(point.training.abstention > 0 for point in points)
     gives_up = "; a query given up is not wrong here, and free" if can_give_up else ""
     figure, ax = sheet(4.6)
-    figures.error_cost(ax, curves, (np.asarray(singles[0]), np.asarray(singles[1])), look)
+    figures.error_cost(
+        ax, curves, (np.asarray(singles[0]), np.asarray(singles[1])), look, material.frontier.bands
+    )
     return Drawn(
         "Error and cost",
         "The recommended policies over all prices of an error, and every model on its own. "
@@ -119,5 +122,27 @@ def saving(material: Material, _: Sequence[Mark]) -> Drawn:
         "Share of the best single model's loss that the recommendation saves, by price of an "
         "error, with intervals of 1.96 standard errors. The single model is chosen on the same "
         "training queries as the policy.",
+        figure,
+    )
+
+
+def loss_bands(material: Material, _: Sequence[Mark]) -> Drawn:
+    """How sure the posterior is of the recommended policies' loss."""
+    frontier, evaluation = material.frontier, material.evaluation
+    assert frontier.bands is not None
+    prices = Prices(*map(np.array, zip(*(point.prices for point in frontier.points), strict=True)))
+    training = jax.tree.map(
+        lambda *leaves: np.stack(leaves), *(point.training for point in frontier.points)
+    )
+    counted = [("training", np.asarray(loss(training, prices)))]
+    if evaluation is not None:
+        counted.append(("test", evaluation.loss))
+    figure, ax = sheet(3.4)
+    figures.loss_bands(ax, frontier.error_prices, frontier.bands, counted)
+    return Drawn(
+        "How sure the loss is",
+        "Loss of the recommended policies by price of an error, relative to its posterior median: "
+        "what the joint model's posterior holds probable, and what was counted. Counts have noise "
+        "of their own.",
         figure,
     )

@@ -56,6 +56,10 @@ class PolicyRow(NamedTuple):
         policy: Its policy in words.
         best_single: The single model that it is compared with.
         expected_error: Probability of a wrong answer that the fitted model predicts.
+        error_low: Low end of the posterior interval of the same; NaN where there is none.
+        error_high: High end.
+        beats_single: Posterior probability that the policy loses less than the single model; NaN
+            where there is none, or nothing to compare.
         error: The same as counted: on the evaluated records, or else on the training records.
         cost_usd: Dollars per query, counted likewise.
         latency_s: Seconds per query, counted likewise; NaN where not recorded.
@@ -74,6 +78,9 @@ class PolicyRow(NamedTuple):
     policy: str
     best_single: str
     expected_error: float
+    error_low: float
+    error_high: float
+    beats_single: float
     error: float
     cost_usd: float
     latency_s: float
@@ -245,6 +252,10 @@ def _policy_row(
     if judged is not None:
         columns = (judged.gain, judged.standard_error, judged.saving, judged.saving_standard_error)
         gain = [float(column[middle]) for column in columns]
+    sure = [float("nan")] * 3
+    if frontier.bands is not None:
+        low, _, high = frontier.bands.error[middle]
+        sure = [float(low), float(high), float(frontier.bands.beats_single[middle])]
     return PolicyRow(
         lowest_price=float(prices.min()),
         highest_price=float(prices.max()),
@@ -253,6 +264,9 @@ def _policy_row(
         policy=point.policy.describe(),
         best_single=point.best_single,
         expected_error=float(point.expected.error),
+        error_low=sure[0],
+        error_high=sure[1],
+        beats_single=sure[2],
         error=float(counted.error),
         cost_usd=float(counted.cost_usd),
         latency_s=float(counted.latency_s),

@@ -36,15 +36,36 @@ from jaxcascade.tuning.choose import (
     choose_policies,
     query_losses,
 )
+from jaxcascade.tuning.corrections import (
+    Bonferroni,
+    Correction,
+    FixedSequence,
+    Holm,
+)
 from jaxcascade.tuning.evaluate import (
     Evaluation,
     evaluate,
     replay_policies,
 )
 from jaxcascade.tuning.frontier import (
+    Bands,
     Frontier,
     HeldOut,
     Point,
+)
+from jaxcascade.tuning.guarantees import (
+    Guarantees,
+    RiskBounds,
+    guarantees,
+    risk_bounds,
+)
+from jaxcascade.tuning.mean_bounds import (
+    Betting,
+    ExactBinomial,
+    HoeffdingBentkus,
+    MeanBound,
+    mean_bounds,
+    mean_p_values,
 )
 from jaxcascade.tuning.polish import (
     Path,
@@ -56,6 +77,14 @@ from jaxcascade.tuning.polish import (
 from jaxcascade.tuning.prices import (
     break_even_prices,
     price_grid,
+)
+from jaxcascade.tuning.risks import (
+    AnsweredError,
+    JointError,
+    MeanCost,
+    MeanLoss,
+    Risk,
+    dearest_paths,
 )
 from jaxcascade.tuning.scale import (
     spread_stopping,
@@ -95,17 +124,31 @@ __all__ = [
     "RATIONAL_TUNING",
     "THRESHOLDS",
     "WITH_ABSTENTION",
+    "AnsweredError",
+    "Bands",
     "Baseline",
     "BayesianOptimisation",
+    "Betting",
+    "Bonferroni",
     "CertifiedStopping",
     "Chains",
     "Chosen",
+    "Correction",
     "Evaluation",
+    "ExactBinomial",
+    "FixedSequence",
     "Front",
     "Frontier",
     "GridSearch",
+    "Guarantees",
     "HeldOut",
+    "HoeffdingBentkus",
+    "Holm",
+    "JointError",
     "LossBounds",
+    "MeanBound",
+    "MeanCost",
+    "MeanLoss",
     "Method",
     "Mixture",
     "Path",
@@ -113,6 +156,8 @@ __all__ = [
     "PriceRange",
     "Prospects",
     "RationalTuning",
+    "Risk",
+    "RiskBounds",
     "SingleMixtures",
     "StoppingSolution",
     "ThresholdSolution",
@@ -123,10 +168,14 @@ __all__ = [
     "break_even_prices",
     "certified_stopping",
     "choose_policies",
+    "dearest_paths",
     "differentiable_thresholds",
     "dollars",
     "evaluate",
+    "guarantees",
     "load_frontier",
+    "mean_bounds",
+    "mean_p_values",
     "optimal_stopping",
     "optimal_thresholds",
     "polished_thresholds",
@@ -135,6 +184,7 @@ __all__ = [
     "query_losses",
     "rational_tuning",
     "replay_policies",
+    "risk_bounds",
     "save_frontier",
     "spread_stopping",
     "spread_thresholds",

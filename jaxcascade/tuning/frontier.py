@@ -58,6 +58,27 @@ class HeldOut(NamedTuple):
         return self.single_loss - self.policy_loss
 
 
+class Bands(NamedTuple):
+    """How sure the joint model's posterior is of what the policies bring, per price.
+
+    Attributes:
+        level: Probability of each interval.
+        error: Low end, median and high end of the probability of a wrong answer.
+        cost_usd: The same of dollars per query.
+        loss: The same of the loss.
+        whole_loss: Low and high end of a band that holds the loss at all prices at once.
+        beats_single: Probability that the policy loses less than the best single model; NaN where
+            it is that model.
+    """
+
+    level: float
+    error: Float[np.ndarray, "p 3"]
+    cost_usd: Float[np.ndarray, "p 3"]
+    loss: Float[np.ndarray, "p 3"]
+    whole_loss: Float[np.ndarray, "p 2"]
+    beats_single: Float[np.ndarray, " p"]
+
+
 class Frontier(NamedTuple):
     """Recommended policies over a grid of prices.
 
@@ -68,6 +89,7 @@ class Frontier(NamedTuple):
         calibrators: One per model, stacked.
         points: In the order of increasing price of an error.
         held_out: Cross-validated gains; None where there were too few queries to hold any out.
+        bands: Posterior uncertainty; None where it was not asked for. See `posterior.with_bands`.
     """
 
     models: tuple[str, ...]
@@ -76,6 +98,7 @@ class Frontier(NamedTuple):
     calibrators: Calibrator
     points: tuple[Point, ...]
     held_out: HeldOut | None
+    bands: Bands | None = None
 
     @property
     def error_prices(self) -> Float[np.ndarray, " p"]:

@@ -14,7 +14,7 @@ from jaxcascade.calibration import Calibrator
 from jaxcascade.cascade import Outcome, Policy, Prices, Rule
 from jaxcascade.cascade.storage import decode, encode, read_json, take, write_json
 from jaxcascade.errors import FileFormatError, PolicyError
-from jaxcascade.tuning.frontier import Frontier, HeldOut, Point
+from jaxcascade.tuning.frontier import Bands, Frontier, HeldOut, Point
 
 FRONTIER_FORMAT, FRONTIER_VERSION = "jaxcascade.frontier", 1
 _OUTCOME_MEMBERS = ("error", "abstention", "cost_usd", "latency_s")
@@ -68,7 +68,13 @@ def _encode_frontier(frontier: Frontier) -> dict[str, Any]:
         "held_out": None
         if held_out is None
         else {name: np.asarray(values).tolist() for name, values in held_out._asdict().items()},
+        "bands": None if frontier.bands is None else _encode_bands(frontier.bands),
     }
+
+
+def _encode_bands(bands: Bands) -> dict[str, Any]:
+    members = {name: np.asarray(values).tolist() for name, values in bands._asdict().items()}
+    return members | {"beats_single": [_number(share) for share in bands.beats_single]}
 
 
 def _encode_point(point: Point, models: Sequence[str]) -> dict[str, Any]:
@@ -123,6 +129,8 @@ def _decode_frontier(content: Mapping[str, Any], where: str) -> Frontier:
         _stack(calibrators, where),
         points,
         _decode_held_out(take(content, "held_out", (Mapping, type(None)), where), points, where),
+        # Files from before there were bands lack the member.
+        _decode_bands(content.get("bands"), len(points), where),
     )
 
 
@@ -226,6 +234,35 @@ def _decode_held_out(
         columns.append(np.array(values, float))
     policy, single, error = columns
     return HeldOut(policy, single, error, _positive(content, overall, f"{where}: held_out"))
+
+
+def _decode_bands(content: Any, count: int, where: str) -> Bands | None:
+    if content is None:
+        return None
+    if not isinstance(content, Mapping):
+        raise FileFormatError(f'{where}: "bands" must be an object or null.')
+    where = f"{where}: bands"
+    level = _positive(content, "level", where)
+    if not 0 < level < 1:
+        raise FileFormatError(f'{where}: "level" must lie between 0 and 1; it is {level}.')
+    shares = take(content, "beats_single", list, where)
+    widths = {"error": 3, "cost_usd": 3, "loss": 3, "whole_loss": 2}
+    try:
+        columns = {name: np.array(take(content, name, list, where), float) for name in widths}
+        beats_single = np.array([np.nan if share is None else share for share in shares], float)
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(f"{where}: every member must hold numbers; {error}.") from None
+    for name, width in widths.items():
+        values = columns[name]
+        if values.shape != (count, width) or not np.all(np.diff(values, axis=1) >= 0):
+            raise FileFormatError(
+                f'{where}: "{name}" must be {count} lists of {width} numbers that do not decrease.'
+            )
+    if beats_single.shape != (count,) or np.any((beats_single < 0) | (beats_single > 1)):
+        raise FileFormatError(
+            f'{where}: "beats_single" must be {count} probabilities, or null for single models.'
+        )
+    return Bands(level, **columns, beats_single=beats_single)
 
 
 def _positive(

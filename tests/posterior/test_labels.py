@@ -1,0 +1,195 @@
+"""The value of labels against closed forms, and against what frontiers of the draws say."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxcascade.cascade import Prices
+from jaxcascade.errors import InvalidInputError
+from jaxcascade.posterior import bayes_frontier, frontier_draws, shared_grid
+from jaxcascade.posterior.frontiers import _each, mean_tables
+from jaxcascade.posterior.labels import (
+    LabelValue,
+    _savings,
+    between,
+    labels_worth,
+    resolved_share,
+    value_of_labels,
+)
+from jaxcascade.posterior.tables import draw_tables
+from jaxcascade.tuning import Chains
+
+PRICES = Prices(np.array([3e-4, 2e-3, 1e-2, 0.1]), 0.0, np.inf)
+MORE = (0, 10, 40, 160, 10**9)
+CELLS = 16
+
+
+@pytest.fixture(scope="module")
+def value(posterior) -> LabelValue:
+    return value_of_labels(
+        jax.random.key(1), posterior, PRICES, MORE, num_draws=200, num_cells=CELLS
+    )
+
+
+def test_no_labels_bring_nothing_and_more_labels_bring_more(value):
+    assert np.all(np.abs(value.gain[0]) < 1e-15)
+    assert np.all(np.diff(value.gain, axis=0) > -1e-12)
+    assert np.all(value.gain <= value.perfect + 1e-12)
+    assert np.all(np.diff(value.resolved) > 0)
+    assert value.gain[3].max() > 1e-3 * value.loss.max()
+
+
+def test_labels_without_end_bring_what_perfect_knowledge_would(value, posterior):
+    today = bayes_frontier(posterior, PRICES, num_cells=CELLS)
+    best = frontier_draws(posterior, PRICES, num_cells=CELLS)
+    perfect = np.asarray(today.loss.mean(axis=0) - best.loss.mean(axis=0))
+    # The policies of the frontier are put on a grid with their own breakpoints.
+    np.testing.assert_allclose(value.perfect, perfect, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(value.gain[-1], perfect, rtol=1e-3, atol=1e-12)
+    np.testing.assert_allclose(value.loss, today.loss.mean(axis=0), rtol=1e-9)
+
+
+def test_running_all_models_costs_their_sum(value, posterior):
+    assert value.run_usd == pytest.approx(float(jnp.mean(posterior.sites["cost_usd"].sum(axis=1))))
+
+
+@pytest.mark.parametrize("labelled", [5.0, 40.0])
+@pytest.mark.parametrize("more", [3.0, 60.0, 1000.0])
+def test_the_share_resolved_is_that_of_a_normal_mean(labelled, more):
+    prior, noise = 0.7, 2.3
+    variances = [1 / (1 / prior + n / noise) for n in (labelled, labelled + more)]
+    found = resolved_share(jnp.array([more]), labelled, jnp.array(variances[0]), jnp.array(prior))
+    assert float(found[0]) == pytest.approx(1 - variances[1] / variances[0], rel=1e-12)
+
+
+def test_the_share_resolved_is_about_that_of_a_share():
+    """Beta(2, 3) before; after 20 labels, as many of them right as was expected."""
+    a, b, labelled, more = 2.0, 3.0, 20.0, 30.0
+    prior, now = stats.beta(a, b), stats.beta(a * 5, b * 5)
+    predictive = stats.betabinom(30, a * 5, b * 5)
+    x = np.arange(31)
+    means = (a * 5 + x) / (5 * (a + b) + more)
+    exact = np.sum(predictive.pmf(x) * (means - now.mean()) ** 2) / now.var()
+    found = resolved_share(
+        jnp.array([more]), labelled, jnp.array(now.var()), jnp.array(prior.var())
+    )
+    assert float(found[0]) == pytest.approx(exact, rel=0.02)
+
+
+def test_nothing_to_learn_does_not_count_and_nothing_learnt_is_slow():
+    more = jnp.array([50.0])
+    known = resolved_share(more, 50.0, jnp.array([0.0, 0.5]), jnp.array([0.0, 1.0]))
+    alone = resolved_share(more, 50.0, jnp.array([0.5]), jnp.array([1.0]))
+    assert float(known[0]) == float(alone[0])
+    stuck = resolved_share(more, 50.0, jnp.array([1.2]), jnp.array([1.0]))
+    assert 0 < float(stuck[0]) < 0.01
+    assert float(resolved_share(more, 50.0, jnp.zeros(1), jnp.zeros(1))[0]) == 0.0
+
+
+def test_halfway_between_two_draws_is_their_mean(posterior):
+    two = posterior.thin(2)
+    grid = shared_grid(posterior, CELLS)
+    first, second = (
+        draw_tables(two, grid, jax.tree.map(lambda leaf, at=at: leaf[at], two.sites))
+        for at in (0, 1)
+    )
+    expected = mean_tables(two, grid)
+    found = between(first, second, 0.5)
+    reached = np.asarray(expected.levels)[:, None, :, None] > 0
+    for name in found._fields:
+        one, other = (np.asarray(getattr(tables, name)) for tables in (found, expected))
+        if name.endswith("given"):
+            one, other = one * reached, other * reached
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("more", [10, 40, 300])
+def test_a_choice_between_two_models_is_worth_what_beta_and_binomial_laws_say(posterior, more):
+    """The first model's share of right answers is Beta(30, 10); all else is known."""
+    a, b = 30.0, 10.0
+    law = stats.beta(a, b)
+    num = posterior.num_draws
+    share = law.ppf((np.arange(num) + 0.5) / num)
+    fixed = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf.mean(axis=0), leaf.shape), posterior.sites
+    )
+    intercept = fixed["intercept"].at[:, 0].set(np.log(share / (1 - share)))
+    slope = jnp.zeros_like(fixed["slope"])
+    cost = jnp.broadcast_to(jnp.array([1.0, 2.0, 50.0]), fixed["cost_usd"].shape)
+    sites = fixed | {"intercept": intercept, "slope": slope, "cost_usd": cost}
+    toy = eqx.tree_at(lambda p: p.sites, posterior, sites)
+    second = 1 / (1 + np.exp(-np.asarray(intercept)[0, 1]))
+    # Two dollars for the second model, which at this price of an error is about as good a choice.
+    price = 1.0 / (second - 0.74)
+    resolved = more / (more + a + b)
+    saved, _ = _savings(
+        toy,
+        shared_grid(toy, CELLS),
+        _each(Prices(price, 0.0, np.inf)),
+        jnp.sqrt(jnp.array([resolved])),
+        Chains(*map(jnp.asarray, Chains.each([(0,), (1,)]))),
+        True,
+    )
+    x = np.arange(more + 1)
+    means = (a + x) / (a + b + more)
+    after = np.minimum(1 + price * (1 - means), 2 + price * (1 - second))
+    today = min(1 + price * (1 - law.mean()), 2 + price * (1 - second))
+    exact = today - stats.betabinom(more, a, b).pmf(x) @ after
+    assert exact > 0
+    assert float(saved.mean()) == pytest.approx(exact, rel=0.05)
+
+
+def _value(**changes) -> LabelValue:
+    gain = np.array([[0.002, 0.0], [0.003, 1e-6]])
+    nothing = np.zeros((2, 2))
+    parts = {
+        "prices": Prices(np.array([1.0, 2.0]), np.zeros(2), np.full(2, np.inf)),
+        "more": np.array([100, 200]),
+        "resolved": np.array([0.5, 0.7]),
+        "gain": gain,
+        "standard_error": nothing,
+        "perfect": np.array([0.005, 1e-5]),
+        "perfect_standard_error": nothing[0],
+        "loss": np.array([0.1, 0.1]),
+        "run_usd": 0.02,
+    }
+    return LabelValue(**(parts | changes))
+
+
+@pytest.mark.parametrize(
+    ("queries", "best", "net"),
+    [(1_000, 0, 0.0), (10_000, 100, 20.0 - 12.0), (100_000, 200, 300.0 - 24.0)],
+)
+def test_labels_are_worth_what_they_save_less_what_they_and_their_runs_cost(queries, best, net):
+    worth = labels_worth(_value(), 0.1, queries)
+    assert worth.more.tolist() == [best, 0]
+    np.testing.assert_allclose(worth.net_usd, [net, 0.0])
+    np.testing.assert_allclose(worth.net_usd_of[:, 0], [0.002 * queries - 12, 0.003 * queries - 24])
+
+
+@pytest.mark.parametrize("more", [(), (-1, 5), (50, 50), (100, 50), (1.5,), 7, ((1, 2),)])
+def test_numbers_of_labels_must_be_whole_and_increase(posterior, more):
+    with pytest.raises(InvalidInputError, match=r"`more` must be one or more whole numbers"):
+        value_of_labels(jax.random.key(0), posterior, PRICES, more)
+
+
+def test_one_draw_tells_no_error(posterior):
+    with pytest.raises(InvalidInputError, match=r"`num_draws` must be at least 2"):
+        value_of_labels(jax.random.key(0), posterior, PRICES, num_draws=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("label_usd", (-0.1, 10)),
+        ("label_usd", (np.nan, 10)),
+        ("num_queries", (0.1, -1)),
+        ("num_queries", (0.1, np.inf)),
+    ],
+)
+def test_prices_of_labels_must_be_amounts(name, arguments):
+    with pytest.raises(InvalidInputError, match=f"`{name}` must be finite"):
+        labels_worth(_value(), *arguments)
