@@ -105,6 +105,13 @@ def ranks(key: PRNGKeyArray, frame: Frame, setting: Setting) -> dict[str, Int[np
 
 def _with_truth(posterior: Posterior, truth: Sites) -> Posterior:
     """Puts the truth before the draws: where inference is right, it is one like them."""
+    # Dollars are known; means of the same number would differ by roundings and break ties.
+    calls = ("cost_usd", "latency_s")
+    known = {
+        name: jnp.broadcast_to(truth["cost_usd"], posterior.sites[name].shape) for name in calls
+    }
+    posterior = dataclasses.replace(posterior, sites=posterior.sites | known)
+    truth = truth | {"latency_s": truth["cost_usd"]}
     sites = {
         name: jnp.concatenate([truth.get(name, values[:1]), values])
         for name, values in posterior.sites.items()

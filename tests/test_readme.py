@@ -35,7 +35,8 @@ def test_commands_run(tmp_path, monkeypatch, capsys):
     commands = [
         shlex.split(line, comments=True) for line in lines if line.startswith("jaxcascade ")
     ]
-    assert [command[1] for command in commands] == ["check", "tune", "evaluate", "replay"]
+    verbs = ["check", "tune", "evaluate", "replay", "posterior"]
+    assert [command[1] for command in commands] == verbs
     for command in commands:
         assert main(command[1:]) == 0
     assert (tmp_path / "report.html").stat().st_size > 100_000

@@ -11,19 +11,22 @@ References:
     Joe (2005), Asymptotic efficiency of the two-stage estimation method for copula-based models.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxcascade.copulas import CensoredPairs, Copula, censored_log_likelihood
+from jaxcascade.copulas import CensoredPairs, Copula, censored_log_prob
 from jaxcascade.posterior.evidence import Evidence
 from jaxcascade.posterior.model import Sites, levels, pair_signals
 from jaxcascade.posterior.priors import Priors
 
 _WIDEST = 8.0
-_NUM_COARSE, _NUM_FINE = 33, 49
-_NEGLIGIBLE = 14.0
+_NUM_NODES = 41
+_NEGLIGIBLE = 1e-6
+_SHIFT = 1e-4
 _NEWTON_STEPS = 6
 _SMALLEST_LEVEL = 1e-12
 
@@ -50,51 +53,105 @@ def draw_tau(
     center = [part.mean(axis=0) for part in logits]
     uniform = jax.random.uniform(key, (len(pairs), logits[0].shape[0]))
 
-    def log_posterior(t: Array, left: Array, right: Array, weight: Array) -> Array:
-        share = jax.nn.sigmoid(t)
-        copula = family.from_tau(lowest + (highest - lowest) * share)
-        u_left, v_left = _level(left)
-        u, v = _level(right)
-        pair = CensoredPairs(u_left, u, v_left, v, weight)
-        prior = priors.tau_strength * (jax.nn.log_sigmoid(t) + jax.nn.log_sigmoid(-t))
-        return prior + censored_log_likelihood(copula, pair)
-
     def one(pair: tuple[Array, ...]) -> Array:
         i, j, chance = pair
         at = jnp.stack([i, j])
         left, right = (part[:, at].T for part in center)
         weight = jnp.sqrt(evidence.asked[:, i] * evidence.asked[:, j])
 
-        def value(t: Array) -> Array:
-            return log_posterior(t, left, right, weight)
+        def terms(point: tuple[Array, Array]) -> Array:
+            """Log density of each query at one t, the four levels shifted."""
+            t, shift = point
+            copula = family.from_tau(lowest + (highest - lowest) * jax.nn.sigmoid(t))
+            u_left, v_left = _level(left + shift[:2, None])
+            u, v = _level(right + shift[2:, None])
+            return censored_log_prob(copula, CensoredPairs(u_left, u, v_left, v, weight))
 
-        coarse = jnp.linspace(-_WIDEST, _WIDEST, _NUM_COARSE)
-        heights = jax.lax.map(value, coarse)
-        likely = heights > heights.max() - _NEGLIGIBLE
-        spacing = coarse[1] - coarse[0]
-        low = jnp.min(jnp.where(likely, coarse, jnp.inf)) - spacing
-        high = jnp.max(jnp.where(likely, coarse, -jnp.inf)) + spacing
-        fine = low + (high - low) * jnp.linspace(0.0, 1.0, _NUM_FINE)
-        heights = jax.lax.map(value, fine)
-        density = jnp.exp(heights - heights.max())
-        mean = jnp.sum(density * fine) / density.sum()
-        variance = jnp.sum(density * (fine - mean) ** 2) / density.sum()
+        def look(state: _Search, number: Array) -> tuple[_Search, Array]:
+            """Narrows the window, takes its moments, or feels how both move with the levels."""
+            grid = state.low + (state.high - state.low) * jnp.linspace(0.0, 1.0, _NUM_NODES)
+            felt = state.mean + state.step * _FELT.t
+            t = jnp.where(number < 2, grid, felt)
+            found = jax.lax.map(terms, (t, jnp.where(number < 2, 0.0, _FELT.shift)))
+            found = jnp.where(weight > 0, found, 0.0)
+            prior = priors.tau_strength * (jax.nn.log_sigmoid(t) + jax.nn.log_sigmoid(-t))
+            density = _relative(prior + found @ weight)
+            likely = density > _NEGLIGIBLE
+            spacing = grid[1] - grid[0]
+            mean = jnp.sum(density * grid) / density.sum()
+            variance = jnp.sum(density * (grid - mean) ** 2) / density.sum()
+            new = _Search(
+                jnp.min(jnp.where(likely, grid, jnp.inf)) - spacing,
+                jnp.max(jnp.where(likely, grid, -jnp.inf)) + spacing,
+                mean,
+                0.5 * jnp.sqrt(variance),
+                grid,
+                density,
+            )
+            return jax.tree.map(lambda a, b: jnp.where(number < 2, a, b), new, state), found
+
+        ends = jnp.array(-_WIDEST), jnp.array(_WIDEST)
+        blank = jnp.zeros(_NUM_NODES)
+        search = _Search(*ends, jnp.zeros(()), jnp.ones(()), blank, blank)
+        # The second look narrows the window again, for the moments are taken on it.
+        search, found = jax.lax.scan(look, search, jnp.array([0, 1, 2]))
+        density = search.density
         below = jnp.concatenate([jnp.zeros(1), jnp.cumsum(0.5 * (density[1:] + density[:-1]))])
-        t = jnp.interp(chance * below[-1], below, fine)
-        # The score in t, differentiated in the levels' log-odds.
-        step = 0.5 * jnp.sqrt(variance)
-        ends = mean + step * jnp.array([-1.0, 1.0])
-        slopes = jax.lax.map(
-            lambda t: jax.grad(log_posterior, argnums=(1, 2))(t, left, right, weight), ends
-        )
-        response = [variance * (part[1] - part[0]) / (2.0 * step) for part in slopes]
+        t = jnp.interp(chance * below[-1], below, search.grid)
+        # d t / d level = variance x d score / d level, by differences in both.
+        felt = found[-1][: _FELT.sign.size].reshape(4, 4, -1)
+        slope = jnp.einsum("s,lsn->ln", _FELT.sign[:4], felt) / (4.0 * search.step * _SHIFT)
+        response = 4.0 * search.step**2 * slope * weight
         moved = [
-            jnp.einsum("dns,sn->d", part[:, :, at] - middle[:, at], slope)
-            for part, middle, slope in zip(logits, center, response, strict=True)
+            jnp.einsum("dns,sn->d", part[:, :, at] - middle[:, at], sides)
+            for part, middle, sides in zip(
+                logits, center, (response[:2], response[2:]), strict=True
+            )
         ]
         return lowest + (highest - lowest) * jax.nn.sigmoid(t + moved[0] + moved[1])
 
     return jax.lax.map(one, (jnp.asarray(first), jnp.asarray(second), uniform)).T
+
+
+class _Search(NamedTuple):
+    """A window on t, the log-odds of tau in its range, and the density on a grid in it."""
+
+    low: Array
+    high: Array
+    mean: Array
+    step: Array
+    grid: Array
+    density: Array
+
+
+class _Felt(NamedTuple):
+    """Where to feel how the score moves with each of four levels: above and below in t and level.
+
+    Attributes:
+        t: In steps, padded to the length of the grid.
+        shift: Of each level's log-odds.
+        sign: Of each in the difference.
+    """
+
+    t: np.ndarray
+    shift: np.ndarray
+    sign: np.ndarray
+
+
+def _felt() -> _Felt:
+    corners = np.array([(a, b) for a in (1.0, -1.0) for b in (1.0, -1.0)])
+    t, shift = np.zeros(_NUM_NODES), np.zeros((_NUM_NODES, 4))
+    for level in range(4):
+        rows = slice(4 * level, 4 * level + 4)
+        t[rows], shift[rows, level] = corners[:, 0], _SHIFT * corners[:, 1]
+    return _Felt(t, shift, np.tile(corners.prod(axis=1), 4))
+
+
+_FELT = _felt()
+
+
+def _relative(log_density: Array) -> Array:
+    return jnp.exp(log_density - jnp.max(log_density))
 
 
 def _logit(level: Array) -> Array:

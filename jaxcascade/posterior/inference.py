@@ -21,7 +21,7 @@ from jaxcascade.errors import InvalidInputError
 from jaxcascade.posterior.density import Density, density_of
 from jaxcascade.posterior.dependence import draw_history, draw_tau
 from jaxcascade.posterior.evidence import Evidence, Frame, evidence_of, frame_of, pairs_of
-from jaxcascade.posterior.laplace import Mode, find_mode, resample
+from jaxcascade.posterior.laplace import Mode, find_mode, pareto_k, sample
 from jaxcascade.posterior.model import (
     Sites,
     calibration_model,
@@ -66,7 +66,7 @@ class Method(eqx.Module):
 
 
 class Laplace(Method):
-    """The normal law around the mode, made right by importance weights and Metropolis steps.
+    """The normal law around the mode, made right by Metropolis and Hastings.
 
     One compiled program without a loop that waits for data: `vmap` runs many data sets at once.
 
@@ -333,14 +333,15 @@ def laplace_margins(key: PRNGKeyArray, evidence: Evidence, priors: Priors, num_d
     confidence = density_of(confidence_model, (evidence, priors), k)
     at_labels = find_mode(calibration, calibration.pack(start))
     at_laws = _best_start(confidence, start)
-    of_labels = resample(labels, calibration, at_labels, num_draws)
-    of_laws = resample(laws, confidence, at_laws, num_draws)
+    of_labels = sample(labels, calibration, at_labels, num_draws)
+    of_laws = sample(laws, confidence, at_laws, num_draws)
+    weights = jnp.column_stack([of_laws.log_weight, of_labels.log_weight])
     sites = jax.vmap(calibration.constrain)(of_labels.vectors)
     sites = sites | jax.vmap(confidence.constrain)(of_laws.vectors)
     return Drawn(
         sites,
         {
-            "pareto_k": jnp.append(of_laws.pareto_k, of_labels.pareto_k),
+            "pareto_k": jax.vmap(pareto_k, in_axes=1)(weights),
             "gradient_norm": jnp.append(at_laws.gradient_norm, at_labels.gradient_norm),
         },
     )
@@ -434,7 +435,8 @@ def _best_start(density: Density, start: Sites) -> Mode:
     starts = jnp.stack(
         [density.pack(start | _law_start(number, k)) for number in range(len(_LAW_STARTS))]
     )
-    modes = jax.vmap(lambda vector: find_mode(density, vector))(starts)
+    # One after the other: compiling the climb of several at once takes twice as long.
+    modes = jax.lax.map(lambda vector: find_mode(density, vector), starts)
     best = jnp.argmax(jnp.where(jnp.isnan(modes.value), -jnp.inf, modes.value), axis=0)
     return jax.tree.map(lambda leaf: leaf[best, jnp.arange(k)], modes)
 

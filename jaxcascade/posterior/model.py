@@ -127,12 +127,16 @@ def joint_model(
 
 
 def levels(evidence: Evidence, sites: Sites) -> tuple[Float[Array, "n k"], Float[Array, "n k"]]:
-    """Returns F(x-) and F(x) of every confidence, given the values of `confidence_model`."""
+    """Returns F(x-) and F(x) of every confidence, given the values of `confidence_model`.
+
+    Off the atoms, where the two are the same, F(x-) is given as 1, above any F(x): no atom.
+    """
     law = mixture(*(sites[name] for name in ("weight", "low_center", "gap", "concentration")))
     low, middle, high = jnp.moveaxis(sites["atoms"], -1, 0)
     between = low + middle * jax.vmap(lambda law, z: law.cdf(z), (0, 1), 1)(law, evidence.place)
     at_low, at_high = evidence.end == 0, evidence.end == 2
-    left = jnp.where(at_low, 0.0, jnp.where(at_high, 1.0 - high, between))
+    # XLA may compute `between` twice, a rounding apart, which would pass for an atom of no mass.
+    left = jnp.where(at_low, 0.0, jnp.where(at_high, 1.0 - high, 1.0))
     return left, jnp.where(at_low, low, jnp.where(at_high, 1.0, between))
 
 

@@ -28,10 +28,7 @@ def label_value(
         shown: Positions of the prices to show, four at most for a figure that can be read; by
             default evenly spread.
     """
-    if shown is None:
-        num_prices = value.perfect.size
-        num_shown = min(_NUM_SHOWN, num_prices)
-        shown = (((np.arange(num_shown) + 0.5) * num_prices) // num_shown).astype(int).tolist()
+    shown = _spread(value.perfect.size) if shown is None else shown
     figure, (left, right) = panels(2, 3.4, most=2, fewest=2, share=False)
     expected_gain(left, value, shown)
     net_gain(right, value, labels_worth(value, label_usd, num_queries), shown)
@@ -46,6 +43,11 @@ def label_value(
     )
 
 
+def _spread(num_prices: int) -> list[int]:
+    count = min(_NUM_SHOWN, num_prices)
+    return [int((i + 0.5) * num_prices // count) for i in range(count)]
+
+
 def expected_gain(ax: Axes, value: LabelValue, shown: Sequence[int]) -> None:
     """Draws the gain per 1,000 queries against the number of labels, a line per price."""
     counts = np.append(0, value.more)
@@ -54,7 +56,7 @@ def expected_gain(ax: Axes, value: LabelValue, shown: Sequence[int]) -> None:
             _QUERIES * np.append(0.0, part[:, p]) for part in (value.gain, value.standard_error)
         )
         half = _95_PERCENT * error
-        price = f"{dollars(float(value.prices.error[p]))} per error"
+        price = f"{dollars(float(np.asarray(value.prices.error)[p]))} per error"
         ax.fill_between(counts, gain - half, gain + half, color=colour, alpha=0.18, lw=0)
         ax.plot(counts, gain, marker="o", ms=2.5, lw=1.3, c=colour, label=price)
         ax.axhline(_QUERIES * value.perfect[p], color=colour, lw=0.9, ls=":")

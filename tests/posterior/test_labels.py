@@ -1,15 +1,18 @@
 """The value of labels against closed forms, and against what frontiers of the draws say."""
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Float
 from scipy import stats
 
 from jaxcascade.cascade import Prices
 from jaxcascade.errors import InvalidInputError
-from jaxcascade.posterior import bayes_frontier, frontier_draws, shared_grid
+from jaxcascade.posterior import Posterior, bayes_frontier, frontier_draws, shared_grid
 from jaxcascade.posterior.frontiers import _each, mean_tables
 from jaxcascade.posterior.labels import (
     LabelValue,
@@ -92,10 +95,10 @@ def test_nothing_to_learn_does_not_count_and_nothing_learnt_is_slow():
 def test_halfway_between_two_draws_is_their_mean(posterior):
     two = posterior.thin(2)
     grid = shared_grid(posterior, CELLS)
-    first, second = (
-        draw_tables(two, grid, jax.tree.map(lambda leaf, at=at: leaf[at], two.sites))
-        for at in (0, 1)
+    tables = jax.jit(lambda sites: jax.lax.map(lambda s: draw_tables(two, grid, s), sites))(
+        two.sites
     )
+    first, second = (jax.tree.map(lambda leaf, at=at: leaf[at], tables) for at in (0, 1))
     expected = mean_tables(two, grid)
     found = between(first, second, 0.5)
     reached = np.asarray(expected.levels)[:, None, :, None] > 0
@@ -106,40 +109,69 @@ def test_halfway_between_two_draws_is_their_mean(posterior):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("more", [10, 40, 300])
-def test_a_choice_between_two_models_is_worth_what_beta_and_binomial_laws_say(posterior, more):
-    """The first model's share of right answers is Beta(30, 10); all else is known."""
-    a, b = 30.0, 10.0
-    law = stats.beta(a, b)
-    num = posterior.num_draws
-    share = law.ppf((np.arange(num) + 0.5) / num)
-    fixed = jax.tree.map(
+A, B = 30.0, 10.0
+SECOND_USD = 1.0
+SINGLES = Chains.each([(0,), (1,)])
+
+
+class Choice(NamedTuple):
+    """A posterior in which only the first model's share of right answers, Beta(A, B), is open."""
+
+    posterior: Posterior
+    share: Float[np.ndarray, " d"]
+    prices: Prices
+    second: float
+
+    def saved(self, share: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """What a choice at these shares saves, where the second model was taken without them."""
+        price = float(self.prices.error)
+        return np.maximum(price * (share - self.second) + SECOND_USD, 0.0)
+
+
+@pytest.fixture(scope="module")
+def choice(posterior) -> Choice:
+    share = stats.beta(A, B).ppf((np.arange(posterior.num_draws) + 0.5) / posterior.num_draws)
+    sites = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf.mean(axis=0), leaf.shape), posterior.sites
     )
-    intercept = fixed["intercept"].at[:, 0].set(np.log(share / (1 - share)))
-    slope = jnp.zeros_like(fixed["slope"])
-    cost = jnp.broadcast_to(jnp.array([1.0, 2.0, 50.0]), fixed["cost_usd"].shape)
-    sites = fixed | {"intercept": intercept, "slope": slope, "cost_usd": cost}
-    toy = eqx.tree_at(lambda p: p.sites, posterior, sites)
-    second = 1 / (1 + np.exp(-np.asarray(intercept)[0, 1]))
-    # Two dollars for the second model, which at this price of an error is about as good a choice.
-    price = 1.0 / (second - 0.74)
-    resolved = more / (more + a + b)
+    sites["intercept"] = sites["intercept"].at[:, 0].set(np.log(share / (1 - share)))
+    sites["slope"] = jnp.zeros_like(sites["slope"])
+    sites["cost_usd"] = jnp.zeros_like(sites["cost_usd"]) + SECOND_USD * jnp.arange(3.0)
+    second = float(jax.nn.sigmoid(sites["intercept"][0, 1]))
+    # The second model is the better choice today, by a little.
+    prices = Prices(SECOND_USD / (second - A / (A + B) - 0.01), 0.0, np.inf)
+    return Choice(eqx.tree_at(lambda p: p.sites, posterior, sites), share, prices, second)
+
+
+def test_a_choice_between_two_models_is_worth_what_beta_and_binomial_laws_say(choice):
+    # Means after fewer labels lie on a lattice as wide as what there is to decide.
+    more = np.array([40, 100, 300])
     saved, _ = _savings(
-        toy,
-        shared_grid(toy, CELLS),
-        _each(Prices(price, 0.0, np.inf)),
-        jnp.sqrt(jnp.array([resolved])),
-        Chains(*map(jnp.asarray, Chains.each([(0,), (1,)]))),
+        choice.posterior,
+        shared_grid(choice.posterior, CELLS),
+        _each(choice.prices),
+        jnp.sqrt(jnp.asarray(more / (more + A + B))),
+        Chains(*map(jnp.asarray, SINGLES)),
         True,
     )
-    x = np.arange(more + 1)
-    means = (a + x) / (a + b + more)
-    after = np.minimum(1 + price * (1 - means), 2 + price * (1 - second))
-    today = min(1 + price * (1 - law.mean()), 2 + price * (1 - second))
-    exact = today - stats.betabinom(more, a, b).pmf(x) @ after
-    assert exact > 0
-    assert float(saved.mean()) == pytest.approx(exact, rel=0.05)
+    for at, count in enumerate(more):
+        x = np.arange(count + 1)
+        after = choice.saved((A + x) / (A + B + count))
+        exact = stats.betabinom(count, A, B).pmf(x) @ after
+        assert exact > 0
+        assert float(saved[:, at, 0].mean()) == pytest.approx(exact, rel=0.05)
+
+
+def test_draws_are_moved_by_the_root_of_the_share_resolved(choice):
+    value = value_of_labels(
+        jax.random.key(0), choice.posterior, choice.prices, (10, 40), chains=SINGLES,
+        num_draws=200, num_cells=CELLS,
+    )  # fmt: skip
+    mean = choice.share.mean()
+    for resolved, gain in zip(value.resolved, value.gain[:, 0], strict=True):
+        moved = mean + np.sqrt(resolved) * (choice.share - mean)
+        assert gain == pytest.approx(np.mean(choice.saved(moved)), rel=1e-6)
+    assert value.perfect[0] == pytest.approx(np.mean(choice.saved(choice.share)), rel=1e-6)
 
 
 def _value(**changes) -> LabelValue:
