@@ -59,6 +59,7 @@ CALIBRATORS = {
     ),
 }
 
+
 def _recalibrated(base, low, high, intercept, slope):
     ends = jax.nn.sigmoid(intercept + slope * jax.scipy.special.logit(jnp.array([low, high])))
     law = Recalibrated(base, *(jnp.array(part) for part in (low, high, intercept, slope)))

@@ -47,7 +47,11 @@ def censored_log_prob(copula: Copula, pairs: CensoredPairs) -> Float[Array, " n"
     evaluated at the jump of the marginal. Rows of weight 0 mean nothing.
     """
     u_left, u, v_left, v, _ = pairs
-    u_atom, v_atom = u > u_left, v > v_left
+    # One number computed twice may differ by a rounding, which is no atom.
+    least = 64 * jnp.finfo(u.dtype).eps
+    u_atom, v_atom = u - u_left > least, v - v_left > least
+    # Off the atoms the rectangle is not used, but its derivatives must be finite all the same.
+    u_left, v_left = jnp.where(u_atom, u_left, 0.5 * u), jnp.where(v_atom, v_left, 0.5 * v)
     # Uniforms of continuous values are inside (0, 1); elsewhere anything finite will do.
     inner_u, inner_v = jnp.where(u_atom, 0.5, u), jnp.where(v_atom, 0.5, v)
     density = copula.log_prob(inner_u, inner_v)

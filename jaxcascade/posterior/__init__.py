@@ -27,6 +27,12 @@ from jaxcascade.posterior.inference import (
     infer_evidence,
     look,
 )
+from jaxcascade.posterior.labels import (
+    LabelsWorth,
+    LabelValue,
+    labels_worth,
+    value_of_labels,
+)
 from jaxcascade.posterior.posterior import (
     Posterior,
 )
@@ -44,6 +50,8 @@ __all__ = [
     "Evidence",
     "Frame",
     "FrontierDraws",
+    "LabelValue",
+    "LabelsWorth",
     "Laplace",
     "Method",
     "Nuts",
@@ -56,10 +64,12 @@ __all__ = [
     "has_one_signal",
     "infer",
     "infer_evidence",
+    "labels_worth",
     "look",
     "pointwise_band",
     "policy_draws",
     "shared_grid",
     "simultaneous_band",
+    "value_of_labels",
     "with_bands",
 ]

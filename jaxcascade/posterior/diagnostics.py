@@ -18,17 +18,18 @@ class Limits(NamedTuple):
     """Where doubt begins, and where the draws are of no use.
 
     Attributes:
-        r_hat: With 60 numbers and four chains of 500 draws, the largest R-hat of good chains
-            comes to 1.02 by chance; 1.05 means chains whose means are a third of a standard
-            deviation apart. At 1.5 they have been to different places.
+        r_hat: 1.05 means chains whose means are a third of a standard deviation apart. At 1.5
+            they have been to different places.
         effective: Effective draws, of bulk and tails. With 100, the end of a 90 % interval is off
             by two points of its five in a hundred; with 20, the standard deviation itself is off
             by a sixth.
         divergences: Share of draws at which NUTS met curvature too strong for its step.
         pareto_k: Tail of the importance weights of the normal law. Weights alone fail beyond 0.7;
-            the Metropolis steps that follow bring draws right to about 1.
+            Metropolis steps follow. In two data sets of 30 labels with k up to 0.91, means were
+            within 0.3 standard deviations of those by NUTS, and standard deviations of the mixture
+            down to 0.6 of theirs. Beyond 1 nothing has been compared.
         gradient_norm: Length of the gradient where the search for a mode ended, in posterior
-            standard deviations. Weights make up for a mode missed by a tenth of one.
+            standard deviations: 1e-6 and less where it has converged.
     """
 
     r_hat: tuple[float, float] = (1.05, 1.5)
@@ -107,7 +108,7 @@ def diagnose(posterior: Posterior, limits: Limits = LIMITS) -> Diagnosis:
     blocks = _blocks(posterior)
     pareto_k = _named(blocks, told.get("pareto_k"))
     gradient_norm = _named(blocks, told.get("gradient_norm"))
-    diverging = np.mean(np.asarray(told["diverging"])) if "diverging" in told else np.nan
+    diverging = float(np.mean(np.asarray(told["diverging"]))) if "diverging" in told else np.nan
     found = [
         *(_Found(f"R-hat of `{n}` is {{:.3f}}", v, limits.r_hat) for n, v in r_hat.items()),
         *(
@@ -148,7 +149,7 @@ def diagnose(posterior: Posterior, limits: Limits = LIMITS) -> Diagnosis:
         r_hat,
         bulk,
         tail,
-        float(diverging),
+        diverging,
         pareto_k,
         gradient_norm,
     )
@@ -195,7 +196,7 @@ def _reasons(found: Diagnosis) -> str:
 
 def _of_chains(posterior: Posterior) -> tuple[dict[str, float], ...]:
     """Largest R-hat and smallest effective numbers of draws of each site."""
-    from arviz_stats import ess, rhat
+    from arviz_stats import ess, rhat  # pyright: ignore[reportPrivateImportUsage]
 
     group = to_datatree(posterior, log_likelihood=False)["posterior"].to_dataset()
     # Means of calls are drawn one by one, whatever the chains do; and what never varies, such as

@@ -219,7 +219,7 @@ def _dataset(posterior: Posterior, variables: Variables) -> "xr.Dataset":
 
 
 def _draws(
-    posterior: Posterior, sites: Mapping[str, Array], dims: Mapping[str, tuple] = _SITES
+    posterior: Posterior, sites: Mapping[str, Any], dims: Mapping[str, tuple[str, ...]] = _SITES
 ) -> "xr.Dataset":
     """Variables with chains and draws in front."""
     chains = posterior.num_chains
@@ -231,7 +231,7 @@ def _draws(
     return dataset.assign_coords(chain=np.arange(chains), draw=np.arange(dataset.sizes["draw"]))
 
 
-def _by_chain(values: Array, chains: int) -> np.ndarray:
+def _by_chain(values: Any, chains: int) -> np.ndarray:
     values = np.asarray(values)
     return values.reshape(chains, -1, *values.shape[1:])
 
@@ -293,7 +293,9 @@ def _predictive_groups(key: PRNGKeyArray, posterior: Posterior) -> dict[str, "xr
     rows = (np.arange(posterior.num_chains)[:, None] * drawn + within).reshape(-1)
     prior = prior_sites(of_prior, posterior, NUM_PREDICTIVE)
     alone = dataclasses.replace(posterior, num_chains=1)
-    later = _predicted(posterior, replicates(after, posterior, picked(posterior.sites, rows)))
+    later = _predicted(
+        posterior, replicates(after, posterior, picked(posterior.sites, jnp.asarray(rows)))
+    )
     return {
         "prior": _draws(alone, prior),
         "prior_predictive": _predicted(alone, replicates(before, posterior, prior)),
@@ -318,7 +320,9 @@ def _log_likelihood_group(posterior: Posterior) -> "xr.Dataset":
         "dependence": (evidence.asked[:, first] > 0) & (evidence.asked[:, second] > 0),
     }
     terms = {name: np.asarray(v, np.float32) for name, v in log_likelihoods(posterior).items()}
-    dims = {name: ("query", "pair" if name == "dependence" else "model") for name in terms}
+    dims: dict[str, tuple[str, ...]] = {
+        name: ("query", "pair" if name == "dependence" else "model") for name in terms
+    }
     coordinates = {}
     for name, there in known.items():
         if there.all():
@@ -389,7 +393,7 @@ def load_posterior(path: str | PathLike) -> Posterior:
             _check_kind(tree, path)
             names = ("posterior", "sample_stats", "diagnostics", "observed_data", "constant_data")
             groups = {n: tree[n].to_dataset().load() for n in names if n in tree.children}
-            attributes = dict(tree.attrs)
+            attributes = {str(name): value for name, value in tree.attrs.items()}
     except FileFormatError:
         raise
     except Exception as error:  # whatever the reader stumbles upon
@@ -527,7 +531,7 @@ class _Reader:
         return jnp.asarray(values)
 
     def _named(self, attribute: str, known: Mapping[str, Any]) -> Any:
-        found = self.attributes.get(attribute)
+        found = str(self.attributes.get(attribute))
         if found not in known:
             raise FileFormatError(
                 f"{self.path}: the attribute `{attribute}` must be one of {', '.join(known)}; it "

@@ -78,7 +78,9 @@ def frontier_draws(
         history: Whether the chance of being right depends on what the model asked before said.
     """
     grid = shared_grid(posterior, num_cells)
-    return _frontier_draws(posterior, grid, _each(prices), _allowed(posterior, chains), history)
+    return _frontier_draws(
+        posterior, grid, each_price(prices), allowed_chains(posterior, chains), history
+    )
 
 
 @eqx.filter_jit
@@ -90,8 +92,8 @@ def _frontier_draws(
         # At one price of a second: the dynamic program shares its tables among prices.
         asking, error, _ = call_prices(sites["cost_usd"], sites["latency_s"], prices)
         tables = draw_tables(posterior, grid, sites, history)
-        policies = best_thresholds(_choosy(tables), asking[:, 0], error, chains).policies
-        outcome = tabled_outcomes(_at_cost(grid.model, sites), tables, policies)
+        policies = best_thresholds(choosy(tables), asking[:, 0], error, chains).policies
+        outcome = tabled_outcomes(at_cost(grid.model, sites), tables, policies)
         passes = policies.actions[:, :, 0] != ACCEPT
         return FrontierDraws(
             outcome,
@@ -147,7 +149,7 @@ def _are_thresholds(policies: PolicyArrays) -> bool:
 def _by_tables(posterior: Posterior, grid: Grid, policies: PolicyArrays, history: bool) -> Outcome:
     return jax.lax.map(
         lambda sites: tabled_outcomes(
-            _at_cost(grid.model, sites), draw_tables(posterior, grid, sites, history), policies
+            at_cost(grid.model, sites), draw_tables(posterior, grid, sites, history), policies
         ),
         posterior.sites,
     )
@@ -183,12 +185,12 @@ def bayes_frontier(
         num_cells: Cells of the grid of thresholds.
         history: Whether the chance of being right depends on what the model asked before said.
     """
-    grid, prices = shared_grid(posterior, num_cells), _each(prices)
+    grid, prices = shared_grid(posterior, num_cells), each_price(prices)
     model = grid.model
     asking, error, _ = call_prices(model.cost_usd, model.latency_s, prices)
     tables = mean_tables(posterior, grid, history)
-    chains = _allowed(posterior, chains)
-    policies = best_thresholds(_choosy(tables), asking[:, 0], error, chains).policies
+    chains = allowed_chains(posterior, chains)
+    policies = best_thresholds(choosy(tables), asking[:, 0], error, chains).policies
     outcome = _by_tables(posterior, grid, policies, history)
     return BayesFrontier(policies, outcome, loss(outcome, prices))
 
@@ -218,7 +220,7 @@ def mean_tables(posterior: Posterior, grid: Grid, history: bool = True) -> Thres
     )
 
 
-def _choosy(tables: ThresholdTables) -> ThresholdTables:
+def choosy(tables: ThresholdTables) -> ThresholdTables:
     """Leaves out the thresholds that pass everything on.
 
     What was known of a query is forgotten, in the threshold-Markov approximation, once a model
@@ -234,7 +236,7 @@ def _choosy(tables: ThresholdTables) -> ThresholdTables:
     )
 
 
-def _allowed(posterior: Posterior, chains: Chains | None) -> Chains:
+def allowed_chains(posterior: Posterior, chains: Chains | None) -> Chains:
     """Chains as arrays, so that compiled programs are shared; single models and pairs by default.
 
     What pairs bring is exact under a draw. A longer chain profits from what the threshold-Markov
@@ -248,11 +250,12 @@ def _allowed(posterior: Posterior, chains: Chains | None) -> Chains:
     return Chains(*map(jnp.asarray, chains))
 
 
-def _each(prices: Prices) -> Prices:
+def each_price(prices: Prices) -> Prices:
+    """Prices as arrays of one length."""
     return Prices(*jnp.broadcast_arrays(*(jnp.atleast_1d(jnp.asarray(p, float)) for p in prices)))
 
 
-def _at_cost(model: CascadeModel, sites: Sites) -> CascadeModel:
+def at_cost(model: CascadeModel, sites: Sites) -> CascadeModel:
     """Gives a model one draw's costs and seconds."""
     calls = (sites["cost_usd"], sites["latency_s"])
     return eqx.tree_at(lambda model: (model.cost_usd, model.latency_s), model, calls)

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jaxcascade.cascade import Prices, ThresholdTables, loss, tabled_outcomes
 from jaxcascade.errors import InvalidInputError
-from jaxcascade.posterior.frontiers import _allowed, _at_cost, _choosy, _each, mean_tables
+from jaxcascade.posterior.frontiers import allowed_chains, at_cost, choosy, each_price, mean_tables
 from jaxcascade.posterior.model import Sites
 from jaxcascade.posterior.posterior import Posterior
 from jaxcascade.posterior.simulate import prior_draws
@@ -119,12 +119,14 @@ def value_of_labels(
         )
     if num_draws < posterior.num_draws:
         posterior = posterior.thin(num_draws)
-    prices = _each(prices)
+    prices = each_price(prices)
     grid = shared_grid(posterior, num_cells)
     resolved = _resolved(key, posterior, grid, jnp.asarray(counts, float), history)
     # Last, all of it.
     shares = jnp.sqrt(jnp.append(resolved, 1.0))
-    saved, today = _savings(posterior, grid, prices, shares, _allowed(posterior, chains), history)
+    saved, today = _savings(
+        posterior, grid, prices, shares, allowed_chains(posterior, chains), history
+    )
     mean, spread = (np.asarray(part) for part in (saved.mean(axis=0), saved.std(axis=0, ddof=1)))
     error = spread / np.sqrt(posterior.num_draws)
     return LabelValue(
@@ -274,7 +276,7 @@ def _savings(
     def best(tables: ThresholdTables, calls: Sites):
         # At one price of a second, as in `frontier_draws`.
         asking, error, _ = call_prices(calls["cost_usd"], calls["latency_s"], prices)
-        return best_thresholds(_choosy(tables), asking[:, 0], error, chains).policies
+        return best_thresholds(choosy(tables), asking[:, 0], error, chains).policies
 
     today = best(mean, calls)
 
@@ -284,7 +286,7 @@ def _savings(
         def moved(share: Array) -> tuple[Array, Array]:
             tables = between(mean, own, share)
             paid = {name: calls[name] + share * (sites[name] - calls[name]) for name in calls}
-            model = _at_cost(grid.model, paid)
+            model = at_cost(grid.model, paid)
             old, new = (
                 loss(tabled_outcomes(model, tables, policies), prices)
                 for policies in (today, best(tables, paid))

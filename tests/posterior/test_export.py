@@ -3,7 +3,6 @@
 import dataclasses
 import shutil
 
-import arviz_stats
 import equinox as eqx
 import h5netcdf
 import jax
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from arviz_stats import loo, summary  # pyright: ignore[reportPrivateImportUsage]
 
 from jaxcascade.calibration import log_pair
 from jaxcascade.cascade import Prices
@@ -92,14 +92,14 @@ def test_independent_models_have_no_dependence_to_tell(posterior):
 @pytest.mark.parametrize("name", ["correct", "confidence", "dependence"])
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter")
 def test_leave_one_out(tree, name):
-    found = arviz_stats.loo(tree, var_name=name, pointwise=True)
+    found = loo(tree, var_name=name, pointwise=True)
     assert found.n_data_points == 360
     assert found.p > 1.0
     assert float((found.pareto_k > 0.7).mean()) < 0.03
 
 
 def test_summary_reads_it(tree):
-    table = arviz_stats.summary(tree, round_to="none")
+    table = summary(tree, round_to="none")
     assert table.loc["slope[gpt-4o]", "mean"] > 0
     assert table.loc["tau[llama3.1-8b > gpt-4o]", "ess_bulk"] > 20
 
@@ -124,7 +124,7 @@ def test_missing_cells_leave_no_gaps(posterior):
     whole = to_datatree(posterior).log_likelihood.correct.values[0]
     np.testing.assert_array_equal(group.correct.values[0, :, 15], whole[:, 5, 0])
     for name in ("correct", "confidence", "dependence"):
-        assert np.isfinite(arviz_stats.loo(tree, var_name=name).elpd)
+        assert np.isfinite(loo(tree, var_name=name).elpd)
 
 
 def test_round_trip_is_exact(posterior, saved):
@@ -132,6 +132,11 @@ def test_round_trip_is_exact(posterior, saved):
     assert jax.tree.structure(read) == jax.tree.structure(posterior)
     for one, other in zip(jax.tree.leaves(posterior), jax.tree.leaves(read), strict=True):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+@pytest.mark.slow
+def test_what_was_read_back_works(posterior, saved):
+    read = load_posterior(saved)
     prices = Prices(np.array([0.001, 0.01]), 0.0, np.inf)
     before, after = (frontier_draws(p, prices, num_cells=16) for p in (posterior, read))
     np.testing.assert_array_equal(before.loss, after.loss)

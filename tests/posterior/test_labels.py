@@ -13,7 +13,7 @@ from scipy import stats
 from jaxcascade.cascade import Prices
 from jaxcascade.errors import InvalidInputError
 from jaxcascade.posterior import Posterior, bayes_frontier, frontier_draws, shared_grid
-from jaxcascade.posterior.frontiers import _each, mean_tables
+from jaxcascade.posterior.frontiers import each_price, mean_tables
 from jaxcascade.posterior.labels import (
     LabelValue,
     _savings,
@@ -149,7 +149,7 @@ def test_a_choice_between_two_models_is_worth_what_beta_and_binomial_laws_say(ch
     saved, _ = _savings(
         choice.posterior,
         shared_grid(choice.posterior, CELLS),
-        _each(choice.prices),
+        each_price(choice.prices),
         jnp.sqrt(jnp.asarray(more / (more + A + B))),
         Chains(*map(jnp.asarray, SINGLES)),
         True,

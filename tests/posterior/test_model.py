@@ -151,7 +151,8 @@ def test_levels_are_those_of_the_marginal(posterior):
         law = jax.tree.map(lambda leaf, j=j: leaf[j], model.marginal)
         inside = np.asarray(posterior.evidence.inside[:, j])
         np.testing.assert_allclose(law.cdf(own[:, j])[inside], upto[inside, j], atol=1e-9)
-        np.testing.assert_array_equal(below[inside, j], upto[inside, j])
+        # Off the atoms the lower level is above the upper: no atom.
+        np.testing.assert_array_equal(below[inside, j], 1.0)
         ends = np.asarray(posterior.evidence.end[:, j])
         assert np.all(upto[ends == 2, j] == 1.0)
         assert np.all(below[ends == 0, j] == 0.0)
@@ -180,3 +181,17 @@ def test_numpyro_can_sample_the_prior(evidence):
     )
     assert np.all(np.isfinite(draws["slope"]))
     assert np.all(np.asarray(draws["slope"]) > 0)
+
+
+def test_the_joint_density_has_finite_derivatives(evidence, sites):
+    """Rows on atoms and off them; what is masked must not leak."""
+    pairs = ((0, 1), (1, 2))
+    chosen = sites | {"tau_share": jnp.array([0.3, 0.5]), "history": jnp.zeros(2)}
+    density = density_of(joint_model, (evidence, PRIORS, Gumbel, pairs))
+    vector = density.pack(chosen)
+    gradient = jax.jit(jax.grad(density.log_prob))(vector)
+    assert np.all(np.isfinite(gradient))
+    step = 1e-6 * jnp.eye(vector.size)
+    value = jax.jit(jax.vmap(density.log_prob))
+    differences = (value(vector + step) - value(vector - step)) / 2e-6
+    np.testing.assert_allclose(gradient, differences, rtol=1e-4, atol=1e-4)
