@@ -7,12 +7,6 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-# Most of a minute each, nearly all of it compilation: the slow tests run them.
-_SLOW = {"accuracy", "joint_tuning"}
-_RUNS = [
-    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in _SLOW else [])
-    for path in NOTEBOOKS
-]
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +15,9 @@ def _own_settings(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 
 
-@pytest.mark.parametrize("path", _RUNS)
+# Most of a minute each, nearly all of it compilation: the slow tests run them.
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:zmq", "ignore::ResourceWarning")
 def test_runs(path):
     notebook = nbformat.read(path, as_version=4)

@@ -36,7 +36,7 @@ from jaxcascade.copulas import (
 from jaxcascade.errors import InferenceError, InvalidInputError
 from jaxcascade.marginals import BetaMixtureMethod, HistogramMethod, MarginalMethod
 from jaxcascade.posterior import Laplace, Nuts, Variational, has_one_signal, infer, with_bands
-from jaxcascade.posterior.diagnostics import BAD, diagnose, refusal
+from jaxcascade.posterior.diagnostics import BAD, GOOD, diagnose, refusal
 from jaxcascade.posterior.export import check_name, save_posterior
 from jaxcascade.records import (
     Records,
@@ -107,7 +107,7 @@ def demo(arguments: argparse.Namespace) -> None:
     train, test = example_records("train"), example_records("test")
     with _progress() as progress:
         tuned = tune_frontier(jax.random.key(0), train, progress=progress)
-        tuned = _with_bands(tuned, train, 0, _NUM_DRAWS, progress)
+        tuned, _ = _with_bands(tuned, train, 0, _NUM_DRAWS, progress)
         progress("evaluating on queries that were held back")
         evaluation = evaluate_frontier(tuned.frontier, test)
         progress("drawing the report")
@@ -124,6 +124,11 @@ def demo(arguments: argparse.Namespace) -> None:
 def tune(arguments: argparse.Namespace) -> None:
     """Recommends policies and says whether a cascade pays."""
     _check_writable(arguments.out, arguments.report, arguments.json)
+    if arguments.draws < 0 or 0 < arguments.draws < _FEWEST_DRAWS:
+        raise InvalidInputError(
+            f"`--draws` must be 0, for no intervals, or at least {_FEWEST_DRAWS}; got "
+            f"{arguments.draws}."
+        )
     error_prices = _error_prices(arguments.prices)
     records = _read(arguments)
     with _progress() as progress:
@@ -137,40 +142,46 @@ def tune(arguments: argparse.Namespace) -> None:
             progress=progress,
             **_fit_settings(arguments),
         )
-        if arguments.draws:
-            tuned = _with_bands(tuned, records, arguments.seed, arguments.draws, progress)
+        tuned, doubts = _with_bands(tuned, records, arguments.seed, arguments.draws, progress)
         if arguments.report:
             progress("drawing the report")
             write_report(arguments.report, tuned.frontier, records, model=tuned.fit.model)
     if arguments.out:
         save_frontier(tuned.frontier, arguments.out)
     if not _write_json(arguments.json, show.frontier_json(tuned.frontier)):
-        _show_tuned(records, tuned, arguments)
+        _show_tuned(records, tuned, doubts, arguments)
 
 
 def _with_bands(
     tuned: Tuned, records: Records, seed: int, num_draws: int, progress: Callable[[str], None]
-) -> Tuned:
-    """Adds posterior intervals, where calibrators and pool are such that there is a posterior."""
+) -> tuple[Tuned, list[str]]:
+    """Adds posterior intervals, where there is a posterior; and says what is wrong with them."""
     calibrator = tuned.fit.model.calibrator
     several = len(tuned.frontier.models) > 1
-    if not several or not has_one_signal(calibrator):
-        return tuned
+    if num_draws == 0 or not several or not has_one_signal(calibrator):
+        return tuned, []
     posterior = infer(
         jax.random.fold_in(jax.random.key(seed), 1),
         records,
         method=Laplace(num_draws=num_draws),
         calibration=LogisticCalibration(transform=calibrator.transform),
         copula=type(tuned.fit.model.copula),
+        check=False,
         progress=progress,
     )
+    diagnosis = diagnose(posterior)
+    if diagnosis.severity == BAD:
+        return tuned, [f"No posterior intervals. {refusal(diagnosis)}"]
     progress("predicting policies under every draw")
-    return tuned._replace(frontier=with_bands(tuned.frontier, posterior))
+    doubts = [] if diagnosis.severity == GOOD else [f"Posterior intervals: {diagnosis.text}."]
+    return tuned._replace(frontier=with_bands(tuned.frontier, posterior)), doubts
 
 
-def _show_tuned(records: Records, tuned: Tuned, arguments: argparse.Namespace) -> None:
+def _show_tuned(
+    records: Records, tuned: Tuned, doubts: list[str], arguments: argparse.Namespace
+) -> None:
     show.records(records)
-    show.remarks([*remarks(records), *show.signal_remarks(tuned.frontier)])
+    show.remarks([*remarks(records), *show.signal_remarks(tuned.frontier), *doubts])
     show.frontier(tuned.frontier)
     for name, path in (("Frontier", arguments.out), ("Report", arguments.report)):
         if path:
@@ -228,6 +239,7 @@ def posterior(arguments: argparse.Namespace) -> None:
             copula=_COPULAS[arguments.copula],
             neighbours=arguments.neighbours,
             progress=progress,
+            check=False,
         )
         progress("judging the draws")
         diagnosis = diagnose(draws)

@@ -3,10 +3,19 @@
 from jaxcascade.posterior.bands import (
     with_bands,
 )
+from jaxcascade.posterior.diagnostics import (
+    Diagnosis,
+    diagnose,
+)
 from jaxcascade.posterior.evidence import (
     Evidence,
     Frame,
     has_one_signal,
+)
+from jaxcascade.posterior.export import (
+    load_posterior,
+    save_posterior,
+    to_datatree,
 )
 from jaxcascade.posterior.frontiers import (
     Band,
@@ -36,8 +45,22 @@ from jaxcascade.posterior.labels import (
 from jaxcascade.posterior.posterior import (
     Posterior,
 )
+from jaxcascade.posterior.predictive import (
+    marginal_check,
+    pair_check,
+    posterior_predictive,
+    prior_predictive,
+    reliability_check,
+)
 from jaxcascade.posterior.priors import (
     Priors,
+)
+from jaxcascade.posterior.sensitivity import (
+    sensitivity,
+)
+from jaxcascade.posterior.simulate import (
+    prior_draws,
+    simulate,
 )
 from jaxcascade.posterior.tables import (
     draw_tables,
@@ -47,6 +70,7 @@ from jaxcascade.posterior.tables import (
 __all__ = [
     "Band",
     "BayesFrontier",
+    "Diagnosis",
     "Evidence",
     "Frame",
     "FrontierDraws",
@@ -59,17 +83,29 @@ __all__ = [
     "Priors",
     "Variational",
     "bayes_frontier",
+    "diagnose",
     "draw_tables",
     "frontier_draws",
     "has_one_signal",
     "infer",
     "infer_evidence",
     "labels_worth",
+    "load_posterior",
     "look",
+    "marginal_check",
+    "pair_check",
     "pointwise_band",
     "policy_draws",
+    "posterior_predictive",
+    "prior_draws",
+    "prior_predictive",
+    "reliability_check",
+    "save_posterior",
+    "sensitivity",
     "shared_grid",
+    "simulate",
     "simultaneous_band",
+    "to_datatree",
     "value_of_labels",
     "with_bands",
 ]

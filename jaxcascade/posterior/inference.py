@@ -20,6 +20,7 @@ from jaxcascade.copulas import Copula, Gumbel
 from jaxcascade.errors import InvalidInputError
 from jaxcascade.posterior.density import Density, density_of
 from jaxcascade.posterior.dependence import draw_history, draw_tau
+from jaxcascade.posterior.diagnostics import require_good
 from jaxcascade.posterior.evidence import Evidence, Frame, evidence_of, frame_of, pairs_of
 from jaxcascade.posterior.laplace import Mode, find_mode, pareto_k, sample
 from jaxcascade.posterior.model import (
@@ -206,6 +207,7 @@ def infer(
     copula: type[Copula] = Gumbel,
     neighbours: bool = False,
     coupled: bool = False,
+    check: bool = True,
     progress: Progress = lambda step: None,
 ) -> Posterior:
     """Draws from the posterior of the joint model.
@@ -225,6 +227,7 @@ def infer(
         coupled: One likelihood for everything, in which the dependence of neighbours also tells
             of each model's own law. By default each model's law is learnt from its own runs, and
             dependence given that law.
+        check: Whether to warn of draws that are doubtful and to refuse those that are bad.
         progress: Called with a word on each step.
 
     Returns:
@@ -233,6 +236,7 @@ def infer(
     Raises:
         PrecisionError: JAX runs in single precision.
         RecordsError: A model has no labelled answer, or a name that a policy reserves.
+        InferenceError: The draws are of no use; see `diagnose`.
         InvalidInputError: There are no pairs of models, the calibration is not of one signal, or
             `coupled` is asked for all pairs.
     """
@@ -255,7 +259,7 @@ def infer(
         records.models,
         LogisticCalibration() if calibration is None else calibration,
     )
-    return infer_evidence(
+    posterior = infer_evidence(
         key,
         frame,
         evidence,
@@ -266,6 +270,9 @@ def infer(
         coupled=coupled,
         progress=progress,
     )
+    if check:
+        require_good(posterior)
+    return posterior
 
 
 def infer_evidence(

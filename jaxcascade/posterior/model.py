@@ -73,7 +73,8 @@ def confidence_model(evidence: Evidence, priors: Priors) -> Sites:
         }
         between = mixture(**law)
         with numpyro.plate("query", n, dim=-2):
-            _observe("end", dist.Categorical(probs=atoms), evidence.end, evidence.asked)
+            ends: Any = dist.Categorical(probs=atoms)
+            _observe("end", ends, evidence.end, evidence.asked)
             counts = jnp.where(evidence.inside, evidence.asked, 0.0)
             _observe("place", InteriorPlace(between), evidence.place, counts)
     return {"atoms": atoms, **law}

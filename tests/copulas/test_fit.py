@@ -11,6 +11,7 @@ from jaxcascade.copulas import (
     Gumbel,
     Independence,
     censored_log_likelihood,
+    censored_log_prob,
     fit_by_likelihood,
 )
 
@@ -140,3 +141,12 @@ def test_independence_needs_no_likelihood_of_its_own():
     )
     found = censored_log_likelihood(Independence(jnp.zeros(())), pairs)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_one_number_computed_twice_is_no_atom():
+    """Off the atoms both limits of F may come out a rounding apart."""
+    u, v = Gumbel.from_tau(jnp.array(0.5)).sample(jax.random.key(0), (50,)).T
+    apart = CensoredPairs(jnp.nextafter(u, 0.0), u, v, v, jnp.ones(50))
+    same = CensoredPairs(u, u, v, v, jnp.ones(50))
+    copula = Gumbel.from_tau(jnp.array(0.3))
+    np.testing.assert_array_equal(censored_log_prob(copula, apart), censored_log_prob(copula, same))

@@ -44,7 +44,7 @@ def moments_by_brute_force(evidence, sites, family, pair):
     return mean, np.sqrt(density @ (tau - mean) ** 2)
 
 
-@pytest.mark.parametrize("family", [Gumbel, Frank])
+@pytest.mark.parametrize("family", [Gumbel, pytest.param(Frank, marks=pytest.mark.slow)])
 def test_tau_given_one_law_is_that_of_the_grid(posterior, family):
     sites = repeated(posterior, 11, 3000)
     draws = np.asarray(
@@ -58,6 +58,7 @@ def test_tau_given_one_law_is_that_of_the_grid(posterior, family):
         assert draws[:, p].std() == pytest.approx(deviation, rel=0.08)
 
 
+@pytest.mark.slow
 def test_tau_follows_the_laws_to_first_order(posterior):
     """Draws a fifth as far from their middle as they are: there the first order is all there is."""
     evidence, times = posterior.evidence, 200
@@ -79,6 +80,7 @@ def test_tau_follows_the_laws_to_first_order(posterior):
     assert np.sqrt(np.mean((found - mean) ** 2)) < 2.0 * noise
 
 
+@pytest.mark.slow
 def test_tau_of_draws_is_near_that_of_brute_force(posterior):
     """Over all draws: levels that scatter take a little of tau, which the first order leaves in."""
     evidence, expected = posterior.evidence, []

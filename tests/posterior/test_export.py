@@ -154,6 +154,7 @@ def test_odd_names_and_missing_seconds(posterior, tmp_path):
     np.testing.assert_array_equal(read.sites["latency_s"], odd.sites["latency_s"])
 
 
+@pytest.mark.slow
 def test_with_predictions_it_reads_back_too(posterior, tmp_path):
     path = tmp_path / "all.nc"
     save_posterior(posterior, path, key=jax.random.key(1), log_likelihood=True)

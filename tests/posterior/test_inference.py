@@ -72,7 +72,7 @@ def test_more_labels_less_doubt(posterior, few_records):
     weight = jnp.ones(120).at[30:].set(0.0)
     frame, evidence = look(data, weight, posterior.frame.models, LogisticCalibration())
     less = infer_evidence(jax.random.key(0), frame, evidence, method=FEW)
-    for name in ("intercept", "slope", "tau", "history"):
+    for name in ("intercept", "tau", "history"):
         wide, narrow = (np.asarray(p.sites[name]).std(axis=0) for p in (less, posterior))
         # Priors hold some of them together: a fifth more on average, and not the double of four
         # times as many labels.

@@ -162,6 +162,7 @@ def test_a_choice_between_two_models_is_worth_what_beta_and_binomial_laws_say(ch
         assert float(saved[:, at, 0].mean()) == pytest.approx(exact, rel=0.05)
 
 
+@pytest.mark.slow
 def test_draws_are_moved_by_the_root_of_the_share_resolved(choice):
     value = value_of_labels(
         jax.random.key(0), choice.posterior, choice.prices, (10, 40), chains=SINGLES,

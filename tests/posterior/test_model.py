@@ -67,9 +67,9 @@ def law_by_hand(evidence, sites):
     evidence = jax.tree.map(np.asarray, evidence)
     s = {name: np.asarray(value) for name, value in sites.items()}
     total = stats.beta(2, 2).logpdf(s["weight"]).sum()
-    total += stats.norm(-1, 1.5).logpdf(s["low_center"]).sum()
-    total += stats.halfnorm(scale=2.5).logpdf(s["gap"]).sum()
-    total += stats.lognorm(1.2, scale=6.0).logpdf(s["concentration"]).sum()
+    total += stats.norm(-1, PRIORS.center_scale).logpdf(s["low_center"]).sum()
+    total += stats.halfnorm(scale=PRIORS.gap_scale).logpdf(s["gap"]).sum()
+    total += stats.lognorm(1.2, scale=PRIORS.concentration_center).logpdf(s["concentration"]).sum()
     for j, atoms in enumerate(s["atoms"]):
         total += stats.dirichlet([0.5, 1.0, 0.5]).logpdf(atoms)
         weight = np.asarray(evidence.asked[:, j])
@@ -175,6 +175,7 @@ def test_draws_of_places_follow_the_mixture():
         )
 
 
+@pytest.mark.slow
 def test_numpyro_can_sample_the_prior(evidence):
     draws = numpyro.infer.Predictive(margins_model, num_samples=50)(
         jax.random.key(0), evidence, PRIORS
@@ -183,6 +184,7 @@ def test_numpyro_can_sample_the_prior(evidence):
     assert np.all(np.asarray(draws["slope"]) > 0)
 
 
+@pytest.mark.slow
 def test_the_joint_density_has_finite_derivatives(evidence, sites):
     """Rows on atoms and off them; what is masked must not leak."""
     pairs = ((0, 1), (1, 2))

@@ -52,8 +52,9 @@ def test_priors_put_little_mass_at_the_ends(expected_before):
     assert 0.3 < np.median(at_ends) < 0.7
     assert np.quantile(at_ends, 0.05) < 0.1
     near = np.asarray(expected_before.near_ends)
-    assert np.quantile(near, 0.25) < 0.02
-    assert np.mean(near > 0.4) < 0.3
+    # Of 53 recorded columns, half have less than .013 there and one in twenty more than .225.
+    assert np.median(near) < 0.06
+    assert np.quantile(near, 0.9) < 0.4
 
 
 def test_draws_are_like_the_records(posterior, replicated):

@@ -182,6 +182,7 @@ def _prior_laws(priors):
     }
 
 
+@pytest.mark.slow
 def test_prior_draws_follow_the_priors():
     priors = Priors()
     found = prior_draws(jax.random.key(7), 3, priors, Gumbel, _PAIRS, 2000)

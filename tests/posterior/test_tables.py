@@ -68,6 +68,7 @@ def test_history_of_zero_changes_nothing(posterior):
     assert float(jnp.max(jnp.abs(told.wrong_given - without.wrong_given))) > 0.01
 
 
+@pytest.mark.slow
 def test_history_is_that_of_simulated_queries(posterior):
     """Queries drawn from one draw's laws, with labels that know the model asked before."""
     sites, model = one_draw(posterior, 6)
