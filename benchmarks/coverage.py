@@ -31,7 +31,7 @@ from jaxcascade.cascade import (
     stack_policies,
 )
 from jaxcascade.posterior import Laplace, Posterior, infer_evidence, look, policy_draws, shared_grid
-from jaxcascade.posterior.frontiers import mean_tables
+from jaxcascade.posterior.frontiers import allowed_chains, choosy, mean_tables
 from jaxcascade.tuning import best_thresholds, price_grid
 from jaxcascade.tuning.chains import Chains
 
@@ -48,7 +48,8 @@ _LARGE = 2000  # queries that the model's own limit is learnt from, at most
 _FEW_DRAWS = 50  # of that limit
 _LEVEL = 0.9
 _FEW_FOR_NINE = 5
-_KINDS = ("single model", "fixed cascade", "best by the draws")
+_SINGLE, _PAIR, _CHAIN = "single model", "fixed pair", "fixed chain of all"
+_BEST, _BEST_CHAIN = "best single model or pair", "best of all chains"
 
 
 class Pool(NamedTuple):
@@ -158,12 +159,14 @@ def learn(pool: Pool, rows: Int[np.ndarray, " m"], num_draws: int = _NUM_DRAWS) 
     return infer_evidence(key, frame, evidence, method=Laplace(num_draws=num_draws))
 
 
-def best_by_draws(posterior: Posterior, prices: Prices, history: bool) -> PolicyArrays:
+def best_by_draws(
+    posterior: Posterior, prices: Prices, history: bool, chains: Chains | None
+) -> PolicyArrays:
     """The policies of `bayes_frontier`, without their outcomes."""
     grid = shared_grid(posterior, _NUM_CELLS)
-    tables = mean_tables(posterior, grid, history)
-    chains = Chains.all_subcascades(len(posterior.frame.models))
-    found = best_thresholds(tables, grid.model.cost_usd, jnp.asarray(prices.error), chains)
+    tables = choosy(mean_tables(posterior, grid, history))
+    allowed = allowed_chains(posterior, chains)
+    found = best_thresholds(tables, grid.model.cost_usd, jnp.asarray(prices.error), allowed)
     return found.policies
 
 
@@ -204,21 +207,25 @@ def cases(pool: Pool, split: Split, limit: Posterior) -> list[Case]:
     """Forecasts and counts of all policies of one split."""
     posterior = learn(pool, split.train)
     prices = Prices(pool.prices(), 0.0, np.inf)
-    chosen = [best_by_draws(posterior, prices, history) for history in (True, False)]
+    every_chain = Chains.all_subcascades(len(pool.models))
+    asked_for = list(itertools.product([None, every_chain], [True, False]))
+    chosen = [best_by_draws(posterior, prices, history, chains) for chains, history in asked_for]
     fixed = fixed_policies(posterior)
     every = jax.tree.map(lambda *parts: np.concatenate(parts), *chosen, fixed)
     counted = count(posterior, pool, jnp.asarray(split.test), every)
     own = posterior.frame.calibrator(posterior.frame.intercept, posterior.frame.slope)
     rng = np.random.default_rng(split.seed)
     k, p = len(pool.models), _NUM_PRICES
-    kinds = [_KINDS[2]] * (2 * p) + [_KINDS[0]] * k + [_KINDS[1]] * k
+    kinds = [_BEST] * (2 * p) + [_BEST_CHAIN] * (2 * p)
+    kinds += [_SINGLE] * k + [_PAIR] * (k - 1) + [_CHAIN]
+    # Policies chosen for one kind of forecast are judged by that kind only.
+    only = [history for _, history in asked_for for _ in range(p)] + [None] * (2 * k)
     found = []
     for history in (True, False):
         cells = {"num_cells": _NUM_CELLS, "history": history}
         outcome = policy_draws(posterior, every, **cells)
         best = policy_draws(limit, every, own, **cells)
-        # Of the policies chosen for one kind of forecast, that kind's only.
-        asked = [at for at in range(len(kinds)) if at >= 2 * p or (at < p) == history]
+        asked = [at for at in range(len(kinds)) if only[at] in (None, history)]
         error, cost = (np.asarray(x)[:, asked] for x in (outcome.error, outcome.cost_usd))
         size = len(split.test)
         told_error = rng.binomial(size, np.clip(error, 0, 1)) / size

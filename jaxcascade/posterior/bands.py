@@ -15,6 +15,9 @@ from jaxcascade.tuning import Bands, Frontier
 def with_bands(frontier: Frontier, posterior: Posterior, *, level: float = 0.9) -> Frontier:
     """Adds posterior intervals to a frontier.
 
+    They hold for the joint model. Where a policy may ask three or more models, what the first ones
+    said is forgotten, and predicted errors are too low: see `docs/posterior.md`.
+
     Args:
         frontier: See `tune`.
         posterior: Of the same records; see `infer`.

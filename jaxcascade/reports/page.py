@@ -110,10 +110,17 @@ def _sure_columns(frontier: Frontier, rows: Sequence[PolicyRow]) -> list[Column]
 def _sure_note(frontier: Frontier) -> str:
     if frontier.bands is None:
         return ""
+    longest = max(len(point.policy.rules) for point in frontier.points)
+    caution = ""
+    if longest > 2:
+        caution = (
+            " Where three or more models may be asked, what the first ones said is forgotten, and "
+            "intervals of errors lie too low."
+        )
     return (
         f" The posterior of the joint model puts {frontier.bands.level:.0%} of its probability on "
         "the interval of errors; it also says how probable it is that the policy loses less than "
-        "the single model."
+        f"the single model.{caution}"
     )
 
 
