@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         fit_cascade,
     )
     from jaxcascade.errors import JaxcascadeError
+    from jaxcascade.posterior import infer
     from jaxcascade.records import Records, example_records, read_records
     from jaxcascade.reports import write_report
     from jaxcascade.tuning import Frontier, evaluate, load_frontier, save_frontier, tune, verdict
@@ -36,6 +37,7 @@ _HOME = {
     "example_records": "records",
     "expected_outcome": "cascade",
     "fit_cascade": "cascade",
+    "infer": "posterior",
     "load_frontier": "tuning",
     "read_records": "records",
     "save_frontier": "tuning",
@@ -58,6 +60,7 @@ __all__ = [
     "example_records",
     "expected_outcome",
     "fit_cascade",
+    "infer",
     "load_frontier",
     "read_records",
     "save_frontier",
