@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.scipy.special import logsumexp, xlog1py, xlogy
 from jaxtyping import Array, Float
 
@@ -62,7 +61,8 @@ class BetaMixture(InteriorLaw):
         # curvature that tells their scale.
         mode = jnp.log(self.concentration1) - jnp.log(self.concentration0)
         scale = jnp.sqrt(1.0 / self.concentration1 + 1.0 / self.concentration0)
-        return jax.nn.sigmoid(mode + scale * np.array(_BREAKS)[:, None]).reshape(-1)
+        steps = jnp.asarray(_BREAKS, scale.dtype)[:, None]
+        return jax.nn.sigmoid(mode + scale * steps).reshape(-1)
 
 
 def _log_beta(a: Array, b: Array) -> Array:
@@ -169,7 +169,7 @@ class Recalibrated(InteriorLaw):
     def partial_mean(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         # By parts: no density, and one pass over the nodes for all z.
         points = jnp.concatenate([jnp.ravel(z), jnp.ones(1, jnp.result_type(z))])
-        rule = panel_rule(points, self.breaks().astype(points.dtype), _NODES_PER_PANEL)
+        rule = panel_rule(points, self.breaks(), _NODES_PER_PANEL)
         levels = self.cdf(jnp.concatenate([points, rule.nodes.reshape(-1)]))
         at_points, inner = levels[: points.size], levels[points.size :]
         integral = rule.integrals(inner.reshape(rule.nodes.shape), at_points)

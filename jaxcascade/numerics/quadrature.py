@@ -164,7 +164,9 @@ def panel_rule(
         >>> print(rule.integrals(3 * rule.nodes**2, jnp.array([0.0, 0.75, 3.0])).round(12))
         [0.    0.125 1.   ]
     """
-    start, stop = _limits(support_lower, support_upper)
+    # Ends given as numbers of Python take the precision of the points.
+    dtype = jnp.result_type(points, support_lower, support_upper)
+    start, stop = jnp.asarray(support_lower, dtype), jnp.asarray(support_upper, dtype)
     width = stop - start
     fractions = (points - start) / width
     inside = jnp.clip((breaks - start) / width, fractions.min(), fractions.max())
