@@ -12,6 +12,10 @@ class InvalidInputError(JaxcascadeError, ValueError):
     """A value that the user gave cannot be used."""
 
 
+class InfeasibleError(InvalidInputError):
+    """Nothing is within all the limits that were asked for."""
+
+
 class RecordsError(InvalidInputError):
     """A table of recorded runs cannot be used as it is."""
 

@@ -10,7 +10,14 @@ from jaxtyping import Array, Float, Int
 
 from jaxcascade.calibration import Calibration, LogisticCalibration
 from jaxcascade.cascade.model import CascadeModel, calibrate
-from jaxcascade.copulas import CensoredPairs, Copula, CopulaFit, Gumbel, fit_by_likelihood
+from jaxcascade.copulas import (
+    CensoredPairs,
+    Copula,
+    CopulaFit,
+    CopulaMethod,
+    Gumbel,
+    fit_by_likelihood,
+)
 from jaxcascade.errors import PrecisionError, RecordsError
 from jaxcascade.marginals import BetaMixtureMethod, Marginal, MarginalMethod
 from jaxcascade.records import Records, require_labels
@@ -49,6 +56,7 @@ def fit_cascade(
     calibration: Calibration | None = None,
     marginal: MarginalMethod | None = None,
     copula: type[Copula] = Gumbel,
+    copula_method: CopulaMethod = fit_by_likelihood,
 ) -> CascadeFit:
     """Fits calibrators, marginals and the copulas of all pairs.
 
@@ -59,6 +67,7 @@ def fit_cascade(
         calibration: How raw confidence becomes a probability.
         marginal: How the law of that probability is fitted.
         copula: Family of the dependence between two models.
+        copula_method: How its member is found, `fit_by_likelihood` or `fit_by_tau`.
 
     Returns:
         The joint model with the log-likelihoods and steps of its parts.
@@ -73,7 +82,7 @@ def fit_cascade(
     records = in_cost_order(records)
     weight = jnp.ones(records.num_queries)
     return fit_weighted(
-        observations(records), weight, records.models, calibration, marginal, copula
+        observations(records), weight, records.models, calibration, marginal, copula, copula_method
     )
 
 
@@ -117,6 +126,7 @@ def fit_weighted(
     calibration: Calibration | None = None,
     marginal: MarginalMethod | None = None,
     copula: type[Copula] = Gumbel,
+    copula_method: CopulaMethod = fit_by_likelihood,
 ) -> CascadeFit:
     """Fits with one weight per query: 0 leaves a query out, so that folds share one compilation.
 
@@ -127,6 +137,7 @@ def fit_weighted(
         calibration: See `fit_cascade`.
         marginal: See `fit_cascade`.
         copula: See `fit_cascade`.
+        copula_method: See `fit_cascade`.
     """
     calibration = LogisticCalibration() if calibration is None else calibration
     marginal = BetaMixtureMethod() if marginal is None else marginal
@@ -137,7 +148,7 @@ def fit_weighted(
     calibrators = jax.vmap(calibration.fit)(*columns)
     confidence = calibrate(calibrators, log_confidence)
     marginals = jax.vmap(marginal.fit, in_axes=1)(confidence, asked)
-    pairs = _fit_pairs(marginals.marginal, confidence, asked, copula)
+    pairs = _fit_pairs(marginals.marginal, confidence, asked, copula, copula_method)
     model = CascadeModel(
         models,
         _weighted_mean(data.cost_usd, asked),
@@ -165,6 +176,7 @@ def _fit_pairs(
     confidence: Float[Array, "n k"],
     asked: Float[Array, "n k"],
     family: type[Copula],
+    method: CopulaMethod,
 ) -> CopulaFit:
     """Fits the copula of every pair i < j and lays them out as a symmetric matrix."""
     k = confidence.shape[1]
@@ -175,7 +187,7 @@ def _fit_pairs(
         i, j = pair
         weight = asked[:, i] * asked[:, j]
         data = CensoredPairs(left[:, i], right[:, i], left[:, j], right[:, j], weight)
-        return fit_by_likelihood(family, data)
+        return method(family, data)
 
     # Not vmap: golden sections of one pair fit the cache, all pairs at once do not.
     fits = jax.lax.map(fit_pair, (jnp.asarray(first), jnp.asarray(second)))

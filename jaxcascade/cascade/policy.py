@@ -230,5 +230,5 @@ def _check_rule(name: str, rule: Rule) -> None:
     edges = np.array(rule.breakpoints, float)
     if not np.all(np.isfinite(edges)) or np.any(np.diff(edges) <= 0):
         raise PolicyError(
-            f'The breakpoints of "{name}" must be finite and increase; got {list(edges)}.'
+            f'The breakpoints of "{name}" must be finite and increase; got {edges.tolist()}.'
         )

@@ -29,9 +29,9 @@ from jaxcascade.copulas import (
     Joe,
     SurvivalGumbel,
 )
-from jaxcascade.errors import FileFormatError
+from jaxcascade.errors import FileFormatError, InvalidInputError
 from jaxcascade.marginals import BetaMixture, HistogramLaw, Marginal
-from jaxcascade.records import replaced_file
+from jaxcascade.records import json_value, replaced_file
 
 MODEL_FORMAT, MODEL_VERSION = "jaxcascade.model", 1
 
@@ -65,6 +65,9 @@ def save_model(model: CascadeModel, path: str | PathLike) -> None:
     Args:
         model: Fitted model; leading axes are kept.
         path: File to write, by custom ending in `.json`.
+
+    Raises:
+        InvalidInputError: A part of the model is of a kind that files do not hold.
     """
     write_json({"format": MODEL_FORMAT, "version": MODEL_VERSION, "model": encode(model)}, path)
 
@@ -100,7 +103,7 @@ def read_json(path: str | PathLike, expected_format: str, expected_version: int)
     except (OSError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} cannot be read as text: {error}.") from None
     try:
-        content = json.loads(text, parse_constant=_refuse_constant)
+        content = json_value(text, _refuse_constant)
     except ValueError as error:
         raise FileFormatError(
             f"{path} is not valid JSON: {error}. Was it cut short, or edited by hand?"
@@ -110,10 +113,11 @@ def read_json(path: str | PathLike, expected_format: str, expected_version: int)
         raise FileFormatError(
             f'{path} must have the "format" "{expected_format}"; it has {json.dumps(found)}.'
         )
-    if content.get("version") != expected_version:
+    version = content.get("version")
+    if type(version) is not int or version != expected_version:
         raise FileFormatError(
             f'{path} must have the "version" {expected_version}, the one this release reads; it '
-            f"has {json.dumps(content.get('version'))}. Make the file anew, or use another release."
+            f"has {json.dumps(version)}. Make the file anew, or use another release."
         )
     return content
 
@@ -126,7 +130,7 @@ def take(content: Mapping[str, Any], key: str, kind: type | tuple, where: str) -
     wrong_bool = isinstance(value, bool) and kind is not bool
     if not isinstance(value, kind) or wrong_bool:
         wanted = kind if isinstance(kind, tuple) else (kind,)
-        names = " or ".join(_JSON_NAMES.get(k, k.__name__) for k in wanted)
+        names = " or ".join(_JSON_NAMES[k] for k in wanted)
         raise FileFormatError(f'{where}: "{key}" must be {names}; it is {json.dumps(value)[:60]}.')
     return value
 
@@ -138,11 +142,17 @@ _JSON_NAMES = {
     int: "a whole number",
     float: "a number",
     type(None): "null",
+    object: "an object or numbers",
 }
 
 
 def encode(module: eqx.Module) -> dict[str, Any]:
     """Turns a fitted object into what JSON can hold; NaN becomes null."""
+    if type(module) not in _CLASSES.values():
+        raise InvalidInputError(
+            f"A {type(module).__name__} cannot be kept in a file; it holds "
+            f"{', '.join(sorted(_CLASSES))}."
+        )
     content: dict[str, Any] = {"type": type(module).__name__}
     for field in dataclasses.fields(module):
         content[field.name] = _encode_value(getattr(module, field.name))

@@ -5,6 +5,10 @@ import csv
 
 from jaxcascade._version import __version__
 
+SCENARIOS = {
+    "models": "a pool of nine models, multiple choice",
+    "human": "a fast model, a reasoning model and a person behind them, simulated",
+}
 METHODS = {
     "best": "single models, pairs and threshold cascades, by training loss and prediction",
     "pool": "optimal stopping over the pool, as the fitted model sees it",
@@ -58,6 +62,10 @@ def make_parser() -> argparse.ArgumentParser:
     _add_replay(verbs)
     _add_posterior(verbs)
     _add_check(verbs)
+    _add_monitor(verbs)
+    _add_segments(verbs)
+    _add_worth(verbs)
+    _add_budget(verbs)
     return parser
 
 
@@ -67,6 +75,12 @@ def _add_demo(verbs) -> None:
         help="tune and evaluate on the built-in example, report included",
         description="Runs the main job on the built-in example of nine models: tunes on 300 "
         "queries, evaluates on 1,500 others, and writes a report.",
+    )
+    verb.add_argument(
+        "--scenario",
+        choices=SCENARIOS,
+        default="models",
+        help=_described(SCENARIOS, "models"),
     )
     verb.add_argument(
         "--report",
@@ -208,6 +222,158 @@ def _add_check(verbs) -> None:
     _add_table(verb, "TRAIN", "labelled runs")
     _add_models(verb)
     _add_fit(verb)
+    _add_json(verb)
+
+
+def _add_monitor(verbs) -> None:
+    verb = verbs.add_parser(
+        "monitor",
+        help="whether new runs are still like those that a frontier was tuned on",
+        description="Tests whether confidence is still distributed as in training, and with labels "
+        "whether it is still calibrated. The exit status is 0 whether or not drift is found; read "
+        "`drift` in the JSON.",
+    )
+    verb.add_argument("frontier", metavar="FRONTIER", help="file written by `jaxcascade tune`")
+    _add_table(verb, "NEW", "new runs, labels optional")
+    verb.add_argument(
+        "--alpha",
+        type=float,
+        default=0.05,
+        metavar="A",
+        help="chance of a false alarm about any model (default: %(default)s)",
+    )
+    verb.add_argument(
+        "--margin",
+        type=float,
+        default=0.05,
+        metavar="M",
+        help="how far calibrated confidence may be off before it counts (default: %(default)s)",
+    )
+    verb.add_argument(
+        "--in-order",
+        action="store_true",
+        help="look at the queries in the order of the file, to catch a change on the way; whatever "
+        "is sorted then counts as drift (default: shuffled)",
+    )
+    verb.add_argument("--seed", type=int, default=0, help="of the order and of ties (default: 0)")
+    _add_json(verb)
+
+
+def _add_segments(verbs) -> None:
+    verb = verbs.add_parser(
+        "segments",
+        help="whether a group of queries deserves a policy of its own",
+        description="By `group` of the table: what the frontier's policy does, which policy is "
+        "best there, and what one policy per group saves on held-out queries.",
+    )
+    verb.add_argument("frontier", metavar="FRONTIER", help="file written by `jaxcascade tune`")
+    _add_table(verb, "TABLE", "labelled runs with groups, not used for tuning")
+    verb.add_argument(
+        "--price-error",
+        type=float,
+        metavar="USD",
+        help="dollars per wrong answer (default: the price in the middle of the frontier)",
+    )
+    verb.add_argument(
+        "--seed", type=int, default=0, help="of the split into held-out parts (default: 0)"
+    )
+    _add_json(verb)
+
+
+def _add_worth(verbs) -> None:
+    verb = verbs.add_parser(
+        "worth",
+        help="which model is the best at given prices, how surely, and who knows it errs",
+        description="Prices errors, seconds and abstentions in dollars, and compares single models "
+        "and the policy that a frontier recommends: losses with intervals of 90 %, who is the best "
+        "and how surely, from which price of an error on the next is better, and whose confidence "
+        "tells right answers from wrong ones.",
+    )
+    _add_table(verb, "TABLE", "labelled runs, not used for tuning")
+    _add_models(verb)
+    verb.add_argument("--price-error", type=float, metavar="USD", help="dollars per wrong answer")
+    verb.add_argument(
+        "--price-latency", type=float, default=0.0, metavar="USD", help="dollars per second"
+    )
+    verb.add_argument(
+        "--price-abstention",
+        type=float,
+        default=float("inf"),
+        metavar="USD",
+        help="dollars per query handed to a person (default: never)",
+    )
+    verb.add_argument(
+        "--elicit-error",
+        nargs=3,
+        type=float,
+        metavar=("LOW", "MIDDLE", "HIGH"),
+        help="dollars that an error costs less than with 5, 50 and 95 %% probability: says what is "
+        "best then, and what it is worth to know the price; without --price-error, the mean counts",
+    )
+    verb.add_argument(
+        "--metric",
+        action="append",
+        metavar="NAME=USD",
+        help="a further column and its dollars per unit, added up over all calls of a query; may "
+        "be given again",
+    )
+    verb.add_argument("--frontier", metavar="FRONTIER", help="file written by `jaxcascade tune`")
+    verb.add_argument(
+        "--draws", type=int, default=1000, metavar="N", help="bootstrap draws (default: 1000)"
+    )
+    verb.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
+    verb.add_argument("--report", metavar="FILE", help="HTML report to write")
+    _add_json(verb)
+
+
+def _add_budget(verbs) -> None:
+    verb = verbs.add_parser(
+        "budget",
+        help="the best policy, or mixture of policies, within limits",
+        description="Chooses among a frontier's policies and single models: the one, or the "
+        "mixture, that minimises one quantity while others stay within limits on the table's "
+        "queries; and what one unit more of each limit would save. Exit status 2 where nothing "
+        "is within the limits, with what could be had.",
+    )
+    verb.add_argument("frontier", metavar="FRONTIER", help="file written by `jaxcascade tune`")
+    _add_table(verb, "TABLE", "labelled runs, best those that were not used for tuning")
+    limits = {
+        "error": ("E", "most wrong answers, as a share of all queries"),
+        "error-given-answered": ("E", "most wrong answers, as a share of the answered queries"),
+        "cost": ("USD", "most dollars per query"),
+        "latency": ("S", "most seconds per query, on average"),
+        "abstention": ("A", "most queries given up, as a share"),
+    }
+    for name, (unit, what) in limits.items():
+        verb.add_argument(f"--{name}", type=float, metavar=unit, help=what)
+    verb.add_argument(
+        "--latency-quantile",
+        nargs=2,
+        type=float,
+        metavar=("LEVEL", "S"),
+        help="at least a share LEVEL of the queries takes at most S seconds",
+    )
+    verb.add_argument(
+        "--minimise",
+        choices=("cost", "error", "latency", "abstention", "loss"),
+        help="what to minimise (default: error where the cost is limited and the error is not, "
+        "else cost)",
+    )
+    for name, what in (("error", "wrong answer"), ("latency", "second"), ("abstention", "query")):
+        verb.add_argument(
+            f"--price-{name}",
+            type=float,
+            metavar="USD",
+            help=f"dollars per {what}{' given up' if name == 'abstention' else ''}, "
+            "with --minimise loss",
+        )
+    verb.add_argument(
+        "--chance",
+        type=float,
+        metavar="P",
+        help="tighten the limits until they are kept with this probability (default: on average)",
+    )
+    verb.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
     _add_json(verb)
 
 

@@ -5,12 +5,15 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from jaxcascade.cli.arguments import make_parser
 from jaxcascade.errors import JaxcascadeError
 
 _UNUSABLE, _INTERRUPTED = 2, 130
+# Verbs that have a module; the others stand together in `verbs`.
+_OF_THEIR_OWN = ("budget", "monitor", "segments", "worth")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,9 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace) -> None:
     # Imported only now: asking for help should not wait for JAX.
-    from jaxcascade.cli import verbs
-
-    getattr(verbs, parsed.verb)(parsed)
+    if parsed.verb in _OF_THEIR_OWN:
+        module = import_module(f"jaxcascade.cli.{parsed.verb}")
+    else:
+        module = import_module("jaxcascade.cli.verbs")
+    getattr(module, parsed.verb)(parsed)
 
 
 def _prepare_jax() -> None:

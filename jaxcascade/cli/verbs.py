@@ -22,7 +22,7 @@ from jaxcascade.calibration import (
     two_sided,
 )
 from jaxcascade.cascade import ACCEPT, CascadeModel, Prices, fit_cascade
-from jaxcascade.cli import show, sure
+from jaxcascade.cli import human, show, sure
 from jaxcascade.copulas import (
     Clayton,
     Copula,
@@ -102,7 +102,10 @@ _COPULAS: dict[str, type[Copula]] = {
 
 
 def demo(arguments: argparse.Namespace) -> None:
-    """Runs the main job on the built-in example."""
+    """Runs the main job on the built-in example, or another scenario."""
+    if arguments.scenario == "human":
+        human.demo(arguments)
+        return
     _check_writable(arguments.report, arguments.json)
     train, test = example_records("train"), example_records("test")
     with _progress() as progress:
@@ -350,6 +353,8 @@ def _decisions(frontier: Frontier, records: Records) -> pa.Table:
 def _read(arguments: argparse.Namespace) -> Records:
     records = read_records(arguments.table, prices=arguments.token_prices)
     models = getattr(arguments, "models", None)
+    if models == []:
+        raise InvalidInputError("`--models` must name at least one model; it names none.")
     return records if models is None else records.select(models)
 
 
@@ -380,10 +385,14 @@ def _error_prices(words: list[str] | None) -> np.ndarray | None:
 def _check_writable(*paths: str | None) -> None:
     """Finds out before the work, not after it, that a result has nowhere to go."""
     for path in paths:
-        if path and path != "-" and not Path(path).absolute().parent.is_dir():
+        if not path or path == "-":
+            continue
+        if not Path(path).absolute().parent.is_dir():
             raise InvalidInputError(
                 f"There is no folder {Path(path).parent} to write {Path(path).name} into."
             )
+        if Path(path).is_dir():
+            raise InvalidInputError(f"{path} is a folder; give the name of a file to write.")
 
 
 def _write_json(path: str | None, content: dict[str, Any]) -> bool:

@@ -6,9 +6,11 @@ from jaxcascade.copulas.clayton import Clayton
 from jaxcascade.copulas.fit import (
     CensoredPairs,
     CopulaFit,
+    CopulaMethod,
     censored_log_likelihood,
     censored_log_prob,
     fit_by_likelihood,
+    fit_by_tau,
 )
 from jaxcascade.copulas.frank import Frank
 from jaxcascade.copulas.gaussian import Gaussian
@@ -23,6 +25,7 @@ __all__ = [
     "Clayton",
     "Copula",
     "CopulaFit",
+    "CopulaMethod",
     "FamilyComparison",
     "Frank",
     "Gaussian",
@@ -36,6 +39,7 @@ __all__ = [
     "censored_log_prob",
     "compare_families",
     "fit_by_likelihood",
+    "fit_by_tau",
     "goodness_of_fit",
     "rotated",
     "student_t",

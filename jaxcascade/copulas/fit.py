@@ -1,12 +1,13 @@
 """Fitting a one-parameter copula to pairs that may sit on atoms."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcascade.copulas.base import Copula
+from jaxcascade.numerics import kendall_tau
 
 _LARGEST_TAU = 0.97
 _NUM_STEPS = 24
@@ -68,6 +69,28 @@ def _strip(copula: Copula, u_atom: Array, inner: tuple, u_ends: tuple, v_ends: t
         ends = (jnp.where(u_atom, a, b) for a, b in zip(u_ends, v_ends, strict=True))
         return copula.strip(jnp.where(u_atom, inner[1], inner[0]), *ends)
     return jnp.where(u_atom, transposed.strip(inner[1], *u_ends), copula.strip(inner[0], *v_ends))
+
+
+class CopulaMethod(Protocol):
+    """A way of fitting a family to pairs: `fit_by_likelihood` or `fit_by_tau`."""
+
+    def __call__(self, family: type[Copula], pairs: CensoredPairs) -> CopulaFit: ...
+
+
+def fit_by_tau(family: type[Copula], pairs: CensoredPairs) -> CopulaFit:
+    """Takes the member with the pairs' own Kendall's tau-b, ties at the atoms included.
+
+    For the Gumbel family theta is 1 / (1 - tau) (arXiv:2501.09345, eq. 10). Ties make tau-b
+    differ from the copula's tau where atoms are large; the censored likelihood minds them not.
+
+    Args:
+        family: A copula class.
+        pairs: Transformed observations; weights other than 0 and 1 count as repeated rows.
+    """
+    cells = jnp.stack([pairs.u, pairs.v], axis=1)
+    tau = kendall_tau(cells, jnp.stack([pairs.weight, pairs.weight], axis=1))[0, 1]
+    copula = family.from_tau(jnp.clip(tau, -_LARGEST_TAU, _LARGEST_TAU))
+    return CopulaFit(copula, censored_log_likelihood(copula, pairs))
 
 
 def fit_by_likelihood(family: type[Copula], pairs: CensoredPairs) -> CopulaFit:

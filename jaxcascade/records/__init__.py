@@ -2,6 +2,7 @@
 
 from jaxcascade.records.example import example_records
 from jaxcascade.records.files import read_records, replaced_file, write_table
+from jaxcascade.records.parsing import json_value
 from jaxcascade.records.prices import TokenPrices, read_prices
 from jaxcascade.records.remarks import remarks
 from jaxcascade.records.splits import bootstrap, folds, split
@@ -15,6 +16,7 @@ __all__ = [
     "bootstrap",
     "example_records",
     "folds",
+    "json_value",
     "read_prices",
     "read_records",
     "remarks",

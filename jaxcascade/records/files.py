@@ -5,7 +5,7 @@ import math
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from jaxcascade.records.frames import (
     floats_if_plain,
     objects,
 )
+from jaxcascade.records.parsing import json_value
 from jaxcascade.records.pivot import NUMBERS, records_from_columns
 from jaxcascade.records.prices import TokenPrices, read_prices
 from jaxcascade.records.table import Records
@@ -84,7 +85,7 @@ def replaced_file(path: str | PathLike) -> Iterator[Path]:
         Where to write it. If the block raises, nothing is left behind and `path` is untouched.
 
     Raises:
-        FileFormatError: The folder does not exist.
+        FileFormatError: The folder does not exist, or nothing can be written there.
 
     Examples:
         >>> import tempfile
@@ -105,8 +106,15 @@ def replaced_file(path: str | PathLike) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        raise FileFormatError(
+            f"{quoted(path)} cannot be written: {error.strerror or error}. Is the disk full, or "
+            "the folder closed to you?"
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # A folder that let nothing be written will not let it be removed either.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_table(table: Any, path: str | PathLike) -> None:
@@ -227,12 +235,16 @@ def _read_json_lines(path: Path) -> dict[str, Shaped[np.ndarray, " r"]]:
     if not rows:
         raise FileFormatError(f"{quoted(path)} is empty: it has no JSON object on any line.")
     names = list(dict.fromkeys(name for row in rows for name in row))
-    return {name: floats_if_plain(objects([row.get(name) for row in rows])) for name in names}
+    columns = {name: objects([row.get(name) for row in rows]) for name in names}
+    return {
+        name: column if name in IDENTITIES else floats_if_plain(column)
+        for name, column in columns.items()
+    }
 
 
 def _json_object(line: str, place: str) -> dict:
     try:
-        row = json.loads(line)
+        row = json_value(line)
     except json.JSONDecodeError as error:
         raise FileFormatError(
             f"Each line must be one JSON object; {place} is not ({error.msg}, column "

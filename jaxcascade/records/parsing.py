@@ -1,9 +1,11 @@
 """From what a column holds to floats, or to the value that is no number and where it stands."""
 
+import json
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from numbers import Number
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -13,6 +15,29 @@ from jaxcascade.records.wording import quoted
 
 _BLANK = {"", "na", "n/a", "#n/a", "nan", "null", "none"}
 _BOOLEAN = {"true": 1.0, "false": 0.0}
+_LONGEST_INTEGER = 300
+
+
+def json_value(text: str, parse_constant: Callable[[str], Any] | None = None) -> Any:
+    """Reads JSON that a stranger may have written.
+
+    Whole numbers with more digits than a float can hold become infinite, as others do.
+
+    Args:
+        text: One JSON value.
+        parse_constant: Called with NaN, Infinity or -Infinity.
+
+    Raises:
+        json.JSONDecodeError: The text is not JSON, or nested too deeply.
+    """
+
+    def whole(digits: str) -> int | float:
+        return int(digits) if len(digits) <= _LONGEST_INTEGER else float(digits)
+
+    try:
+        return json.loads(text, parse_int=whole, parse_constant=parse_constant)
+    except RecursionError:
+        raise json.JSONDecodeError("nested too deeply", text, 0) from None
 
 
 class Rows(NamedTuple):

@@ -1,6 +1,5 @@
 """Dollars per call from token counts and a small table of prices."""
 
-import json
 import math
 from collections.abc import Mapping
 from os import PathLike
@@ -12,6 +11,7 @@ from jaxtyping import Float, Shaped
 from pyarrow import csv
 
 from jaxcascade.errors import FileFormatError, InvalidInputError, UnknownModelError
+from jaxcascade.records.parsing import json_value
 from jaxcascade.records.wording import close_match, listing, quoted
 
 TokenPrices = Mapping[str, Mapping[str, float]]
@@ -83,7 +83,7 @@ def _read(path: Path) -> dict:
     suffix = path.suffix.lower()
     try:
         if suffix == ".json":
-            table = json.loads(path.read_text(encoding="utf-8"))
+            table = json_value(path.read_text(encoding="utf-8"))
         elif suffix == ".csv":
             types = {"model": pa.string()}
             rows = csv.read_csv(

@@ -78,6 +78,11 @@ from jaxcascade.tuning.prices import (
     break_even_prices,
     price_grid,
 )
+from jaxcascade.tuning.reference import (
+    Reference,
+    confidence_reference,
+    confidence_scores,
+)
 from jaxcascade.tuning.risks import (
     AnsweredError,
     JointError,
@@ -156,6 +161,7 @@ __all__ = [
     "PriceRange",
     "Prospects",
     "RationalTuning",
+    "Reference",
     "Risk",
     "RiskBounds",
     "SingleMixtures",
@@ -168,6 +174,8 @@ __all__ = [
     "break_even_prices",
     "certified_stopping",
     "choose_policies",
+    "confidence_reference",
+    "confidence_scores",
     "dearest_paths",
     "differentiable_thresholds",
     "dollars",

@@ -25,6 +25,7 @@ from jaxcascade.cascade import (
     tabled_outcomes,
     threshold_tables,
 )
+from jaxcascade.tuning.abstaining import abstaining_pair_outcomes, best_abstaining_pairs
 from jaxcascade.tuning.chains import Chains
 from jaxcascade.tuning.stopping import optimal_stopping
 from jaxcascade.tuning.thresholds import best_thresholds
@@ -129,6 +130,16 @@ def _best_chains(pool: Pool, prices: Prices, allowed: Chains) -> PolicyArrays:
     return PolicyArrays(*map(np.stack, zip(*arrays, strict=True)))
 
 
+def _abstaining_pairs(pool: Pool, prices: Prices) -> PolicyArrays:
+    """The best thresholds of every pair at each price, where each model may give up."""
+    error, _, abstention = np.broadcast_arrays(*(np.atleast_1d(price) for price in prices))
+    return best_abstaining_pairs(pool.tables, _asking_usd(pool, prices), error, abstention)
+
+
+def _abstaining_outcomes(pool: Pool, policies: PolicyArrays) -> Outcome:
+    return abstaining_pair_outcomes(pool.model, pool.tables, policies)
+
+
 def _stopping(pool: Pool, prices: Prices) -> PolicyArrays:
     """The best of all policies at each price, were the model true."""
     model = pool.model
@@ -152,6 +163,9 @@ SINGLES = Source("single", _single_models, _looked_up, per_price=False, prior_qu
 PAIRS = Source("pair", _pairs, _looked_up, per_price=False, prior_queries=300.0)
 SUBCASCADES = Source("chain", _subcascades, _looked_up, per_price=True, prior_queries=30.0)
 FULL_CHAIN = Source("chain", _full_chain, _looked_up, per_price=True, prior_queries=30.0)
+ABSTAINING_PAIRS = Source(
+    "pair", _abstaining_pairs, _abstaining_outcomes, per_price=True, prior_queries=300.0
+)
 STOPPING = Source("pool", _stopping, _on_the_chain, per_price=True, prior_queries=30.0)
 
 
@@ -183,7 +197,9 @@ def _counted(source: Source) -> Source:
 # Longer policies from optimal stopping add nothing to these on unseen queries (0.02 % of the loss
 # in the cross-validation above), but only they give queries up.
 BEST_OF_ALL = Method((SINGLES, PAIRS, SUBCASCADES), charge=1.0, smoothing=300.0)
-WITH_ABSTENTION = replace(BEST_OF_ALL, sources=(*BEST_OF_ALL.sources, STOPPING))
+# Pairs that give up lowered the held-out loss of those by another 0.7 to 1.5 % (standard errors 0.4
+# to 0.6), in three foldings of the same pools, where an abstention cost 5 to 30 % of an error.
+WITH_ABSTENTION = replace(BEST_OF_ALL, sources=(*BEST_OF_ALL.sources, ABSTAINING_PAIRS, STOPPING))
 POOL = Method((_trusted(STOPPING),))
 THRESHOLDS = Method((_trusted(SUBCASCADES),))
 RATIONAL_TUNING = Method((_trusted(FULL_CHAIN),))

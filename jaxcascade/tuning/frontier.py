@@ -11,6 +11,7 @@ from jaxcascade.calibration import Calibrator
 from jaxcascade.cascade import Outcome, Policy, Prices, calibrate
 from jaxcascade.errors import InvalidInputError, UnknownModelError
 from jaxcascade.records import Records
+from jaxcascade.tuning.reference import Reference
 
 
 class Point(NamedTuple):
@@ -90,6 +91,8 @@ class Frontier(NamedTuple):
         points: In the order of increasing price of an error.
         held_out: Cross-validated gains; None where there were too few queries to hold any out.
         bands: Posterior uncertainty; None where it was not asked for. See `posterior.with_bands`.
+        reference: Confidence in training, which tells later whether it has drifted; None in files
+            from before it was kept. See `economics.monitor`.
     """
 
     models: tuple[str, ...]
@@ -99,6 +102,7 @@ class Frontier(NamedTuple):
     points: tuple[Point, ...]
     held_out: HeldOut | None
     bands: Bands | None = None
+    reference: Reference | None = None
 
     @property
     def error_prices(self) -> Float[np.ndarray, " p"]:

@@ -15,8 +15,12 @@ from jaxcascade.cascade import Outcome, Policy, Prices, Rule
 from jaxcascade.cascade.storage import decode, encode, read_json, take, write_json
 from jaxcascade.errors import FileFormatError, PolicyError
 from jaxcascade.tuning.frontier import Bands, Frontier, HeldOut, Point
+from jaxcascade.tuning.reference import MOST_SCORES, Reference
 
 FRONTIER_FORMAT, FRONTIER_VERSION = "jaxcascade.frontier", 1
+_MEMBERS = {"format", "version", "models", "points", "held_out", "bands", "reference"}
+# What a fit computed may miss 0 or 1 by.
+_ROUNDING = 1e-9
 _OUTCOME_MEMBERS = ("error", "abstention", "cost_usd", "latency_s")
 
 
@@ -38,6 +42,9 @@ def load_frontier(path: str | PathLike) -> Frontier:
             something that cannot be followed.
     """
     content = read_json(path, FRONTIER_FORMAT, FRONTIER_VERSION)
+    unknown = sorted(set(content) - _MEMBERS)
+    if unknown:
+        raise FileFormatError(f'{path} has a member "{unknown[0]}", which no frontier has.')
     try:
         return _decode_frontier(content, str(path))
     except PolicyError as error:
@@ -69,12 +76,21 @@ def _encode_frontier(frontier: Frontier) -> dict[str, Any]:
         if held_out is None
         else {name: np.asarray(values).tolist() for name, values in held_out._asdict().items()},
         "bands": None if frontier.bands is None else _encode_bands(frontier.bands),
+        "reference": None
+        if frontier.reference is None
+        else _encode_reference(frontier.reference, frontier.models),
     }
 
 
 def _encode_bands(bands: Bands) -> dict[str, Any]:
     members = {name: np.asarray(values).tolist() for name, values in bands._asdict().items()}
     return members | {"beats_single": [_number(share) for share in bands.beats_single]}
+
+
+def _encode_reference(reference: Reference, models: Sequence[str]) -> dict[str, str]:
+    # Numbers in one text, not in a list: a line per model can be reviewed, one per number cannot.
+    lines = (" ".join(f"{score:g}" for score in scores) for scores in reference.scores)
+    return dict(zip(models, lines, strict=True))
 
 
 def _encode_point(point: Point, models: Sequence[str]) -> dict[str, Any]:
@@ -129,8 +145,9 @@ def _decode_frontier(content: Mapping[str, Any], where: str) -> Frontier:
         _stack(calibrators, where),
         points,
         _decode_held_out(take(content, "held_out", (Mapping, type(None)), where), points, where),
-        # Files from before there were bands lack the member.
+        # Files from before there were bands or a reference lack the member.
         _decode_bands(content.get("bands"), len(points), where),
+        _decode_reference(content.get("reference"), models, where),
     )
 
 
@@ -198,8 +215,10 @@ def _decode_rule(content: Any, models: Sequence[str], where: str) -> Rule:
         raise FileFormatError(f"{where} must be an object.")
     breakpoints = take(content, "breakpoints", list, where)
     actions = take(content, "actions", list, where)
-    if not all(type(edge) in (int, float) for edge in breakpoints):
-        raise FileFormatError(f"{where}: breakpoints must be numbers; got {breakpoints}.")
+    if not all(type(edge) in (int, float) and 0 <= edge <= 1 for edge in breakpoints):
+        raise FileFormatError(
+            f"{where}: breakpoints must be confidences in [0, 1]; got {breakpoints}."
+        )
     for action in actions:
         if action not in ("accept", "abstain", *models):
             raise FileFormatError(
@@ -214,6 +233,10 @@ def _decode_outcome(content: Mapping[str, Any], models: Sequence[str], where: st
     }
     shares = take(content, "answered_by", Mapping, where)
     answered_by = np.array([_positive(shares, name, where) for name in models])
+    probabilities = {name: members[name] for name in ("error", "abstention")}
+    for name, value in (*probabilities.items(), *zip(models, answered_by, strict=True)):
+        if value > 1 + _ROUNDING:
+            raise FileFormatError(f'{where}: "{name}" must be at most 1; it is {value}.')
     return Outcome(**members, answered_by=answered_by)
 
 
@@ -265,6 +288,33 @@ def _decode_bands(content: Any, count: int, where: str) -> Bands | None:
     return Bands(level, **columns, beats_single=beats_single)
 
 
+def _decode_reference(content: Any, models: Sequence[str], where: str) -> Reference | None:
+    if content is None:
+        return None
+    if not isinstance(content, Mapping):
+        raise FileFormatError(f'{where}: "reference" must be an object or null.')
+    scores = []
+    for name in models:
+        words = take(content, name, str, f"{where}: reference").split()
+        try:
+            found = np.array(words, float)
+        except ValueError as error:
+            raise FileFormatError(f'{where}: reference of "{name}": {error}.') from None
+        sorted_numbers = np.isfinite(found).all() and np.all(np.diff(found) >= 0)
+        if not 0 < found.size <= MOST_SCORES or not sorted_numbers:
+            raise FileFormatError(
+                f'{where}: reference of "{name}" must be 1 to {MOST_SCORES} numbers that do not '
+                f"decrease, with spaces between them; it has {found.size} values."
+            )
+        scores.append(found)
+    unknown = sorted(set(content) - set(models))
+    if unknown:
+        raise FileFormatError(
+            f'{where}: reference names "{unknown[0]}", which is not among the models.'
+        )
+    return Reference(tuple(scores))
+
+
 def _positive(
     content: Mapping[str, Any], key: str, where: str, default: float | None = None
 ) -> float:
@@ -272,7 +322,6 @@ def _positive(
     if default is not None and key in content and content[key] is None:
         return default
     value = take(content, key, (int, float), where)
-    # Probabilities that a fit computed may fall short of zero by a rounding error.
-    if not -1e-9 <= value < np.inf:
+    if not -_ROUNDING <= value < np.inf:
         raise FileFormatError(f'{where}: "{key}" must be finite and not negative; it is {value}.')
     return float(value)

@@ -1,11 +1,12 @@
 """The main job: from records to a frontier with a cross-validated verdict."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jaxcascade.calibration import Calibration
 from jaxcascade.cascade import (
@@ -24,14 +25,19 @@ from jaxcascade.copulas import Copula, Gumbel
 from jaxcascade.errors import InvalidInputError, RecordsError
 from jaxcascade.marginals import MarginalMethod
 from jaxcascade.records import Records, folds
-from jaxcascade.tuning.candidates import BEST_OF_ALL, WITH_ABSTENTION, Method
+from jaxcascade.tuning.candidates import BEST_OF_ALL, BEST_SINGLE, WITH_ABSTENTION, Method
 from jaxcascade.tuning.choose import Choice, choose_policies, query_losses
 from jaxcascade.tuning.frontier import Frontier, HeldOut, Point
 from jaxcascade.tuning.paired import paired
 from jaxcascade.tuning.prices import price_grid
+from jaxcascade.tuning.reference import Reference, confidence_reference
 
 FEWEST_QUERIES = 10
 _NUM_FOLDS = 5
+# Standard errors by which a policy must lose on held-out queries to be withdrawn.
+_CLEARLY = 2.0
+# Sets the draw of the reference apart from that of the folds, whose key is the caller's own.
+_OF_REFERENCE = 2
 
 
 class Tuned(NamedTuple):
@@ -58,7 +64,8 @@ def tune(
     """Fits the joint model and recommends a policy at every price of an error.
 
     Args:
-        key: Splits the queries into folds for the held-out verdict.
+        key: Splits the queries into folds for the held-out verdict, and picks the training
+            confidences that the frontier keeps where there are many.
         records: Labelled runs of at least two models on at least ten queries.
         error_prices: Dollars per accepted wrong answer, above 0 and increasing; by default a
             geometric grid that spans the break-even prices between single models.
@@ -81,9 +88,11 @@ def tune(
         PrecisionError: JAX runs in single precision.
     """
     _check_request(records, num_prices, latency_price, abstention_price)
+    guarded = method is None
     if method is None:
         method = WITH_ABSTENTION if np.isfinite(abstention_price) else BEST_OF_ALL
     records = in_cost_order(records)
+    _check_labels(records)
     data = observations(records)
     settings = (records.models, calibration, marginal, copula)
     progress("fitting the joint model")
@@ -102,7 +111,11 @@ def tune(
         return fit, choose_policies(fit.model, data, weight, prices, method)
 
     held_out = _held_out(key, records, data, prices, refit, progress)
-    return Tuned(_frontier(records, fit, prices, choice, held_out), fit)
+    if guarded and held_out is not None and _losing(held_out).any():
+        alone = choose_policies(fit.model, data, everything, prices, BEST_SINGLE)
+        choice, held_out = _without_losers(choice, held_out, alone)
+    reference = confidence_reference(jax.random.fold_in(key, _OF_REFERENCE), records)
+    return Tuned(_frontier(records, fit, prices, choice, held_out, reference), fit)
 
 
 def _held_out(
@@ -145,8 +158,43 @@ def _held_out(
     )
 
 
+def _losing(held_out: HeldOut) -> Bool[np.ndarray, " p"]:
+    """Where policies clearly lose to the best single model on held-out queries.
+
+    It takes records that the model cannot describe, such as answers that are never wrong.
+    """
+    return held_out.gain < -_CLEARLY * held_out.gain_standard_error
+
+
+def _without_losers(choice: Choice, held_out: HeldOut, alone: Choice) -> tuple[Choice, HeldOut]:
+    """Puts single models in the place of policies that clearly lose to them."""
+    losing = _losing(held_out)
+
+    def mixed(ours: Sequence, theirs: Sequence) -> tuple:
+        return tuple(b if lost else a for a, b, lost in zip(ours, theirs, losing, strict=True))
+
+    def rows(ours: Outcome, theirs: Outcome) -> Outcome:
+        return Outcome(*(np.stack(mixed(a, b)) for a, b in zip(ours, theirs, strict=True)))
+
+    return Choice(
+        mixed(choice.policies, alone.policies),
+        mixed(choice.kinds, alone.kinds),
+        rows(choice.expected, alone.expected),
+        rows(choice.training, alone.training),
+        choice.best_single,
+    ), held_out._replace(
+        policy_loss=np.where(losing, held_out.single_loss, held_out.policy_loss),
+        gain_standard_error=np.where(losing, 0.0, held_out.gain_standard_error),
+    )
+
+
 def _frontier(
-    records: Records, fit: CascadeFit, prices: Prices, choice: Choice, held_out: HeldOut | None
+    records: Records,
+    fit: CascadeFit,
+    prices: Prices,
+    choice: Choice,
+    held_out: HeldOut | None,
+    reference: Reference,
 ) -> Frontier:
     def row(outcome: Outcome, at: int) -> Outcome:
         return Outcome(*(np.asarray(part)[at] for part in outcome))
@@ -170,6 +218,7 @@ def _frontier(
         model.calibrator,
         points,
         held_out,
+        reference=reference,
     )
 
 
@@ -200,11 +249,6 @@ def _check_request(
             f'"{records.models[0]}". Record another model, or give a price of abstention to tune '
             "when to hand a query to a person."
         )
-    usable = int((records.asked & records.labelled).any(axis=1).sum())
-    if usable < FEWEST_QUERIES:
-        raise RecordsError(
-            f"Tuning needs at least {FEWEST_QUERIES} labelled queries; the records have {usable}."
-        )
     if num_prices < 1:
         raise InvalidInputError(f"`num_prices` must be at least 1; got {num_prices}.")
     for name, price in (("latency_price", latency_price), ("abstention_price", abstention_price)):
@@ -215,4 +259,12 @@ def _check_request(
         raise InvalidInputError(
             "`latency_price` needs the seconds of every call, but `latency_s` is missing from the "
             "records or from some of their rows. Record it, or leave the price of latency at 0."
+        )
+
+
+def _check_labels(records: Records) -> None:
+    usable = int((records.asked & records.labelled).any(axis=1).sum())
+    if usable < FEWEST_QUERIES:
+        raise RecordsError(
+            f"Tuning needs at least {FEWEST_QUERIES} labelled queries; the records have {usable}."
         )

@@ -25,8 +25,9 @@ from jaxcascade.copulas import (
     Independence,
     Joe,
     SurvivalGumbel,
+    student_t,
 )
-from jaxcascade.errors import FileFormatError
+from jaxcascade.errors import FileFormatError, InvalidInputError
 from jaxcascade.marginals import HistogramMethod
 from jaxcascade.records import example_records
 
@@ -99,6 +100,13 @@ def test_nothing_is_left_where_writing_fails(tmp_path):
     model = fit_cascade(RECORDS).model
     with pytest.raises(FileFormatError, match="no folder"):
         save_model(model, tmp_path / "nowhere" / "m.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_file_cannot_hold_is_refused_before_it_is_written(model, tmp_path):
+    other = eqx.tree_at(lambda m: m.copula, model, student_t(4.0).from_tau(model.copula.tau))
+    with pytest.raises(InvalidInputError, match=r"StudentT.* cannot be kept in a file"):
+        save_model(other, tmp_path / "m.json")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -81,6 +81,11 @@ def test_unreadable_file(run, tmp_path, content):
     refused(run("tune", "t.parquet"), "t.parquet")
 
 
+def test_no_label_at_all(run, rows):
+    rows.drop(columns="correct").to_parquet("t.parquet")
+    refused(run("tune", "t.parquet"), "`correct`")
+
+
 def test_missing_file(run):
     refused(run("tune", "nowhere.parquet"), "nowhere.parquet")
 
@@ -96,10 +101,14 @@ def test_missing_file(run):
         ("--price-abstention", "-1"),
         ("--models", "llama3.1-8b,gpt-5"),
         ("--out", "no/such/folder/f.json"),
+        ("--models", ""),
+        ("--out", "."),
+        ("--report", "r.html", "--json", "."),
     ],
 )
-def test_unusable_request(run, example, words):
+def test_unusable_request(run, example, words, tmp_path):
     refused(run("tune", example / "train.parquet", *words))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_unpriced_seconds(run, rows):
@@ -154,7 +163,8 @@ RULES = {
     "too few actions": ([0.8], ["accept"], "one action more"),
     "circle": ([0.8], ["llama3.1-8b", "accept"], "twice"),
     "action of no kind": ([0.8], ["ponder", "accept"], "ponder"),
-    "breakpoint of text": (["high"], ["gpt-4o", "accept"], "numbers"),
+    "breakpoint of text": (["high"], ["gpt-4o", "accept"], "confidences"),
+    "breakpoint above 1": ([7.3], ["gpt-4o", "accept"], "confidences in [0, 1]"),
 }
 
 
@@ -203,6 +213,16 @@ def test_odd_but_usable(run, table, note):
     assert result.status == 0, result.err
     assert note in result.out
     assert "nan" not in result.out.lower()
+
+
+def test_answers_that_are_never_wrong_need_the_cheapest_model(run, tmp_path):
+    small_table(1).to_parquet("t.parquet")
+    assert run("tune", "t.parquet", "--out", "f.json", "--draws", "0").status == 0
+    frontier = json.loads((tmp_path / "f.json").read_text())
+    cheapest = frontier["models"][0]["name"]
+    starts = [(p["kind"], p["policy"]["start"]) for p in frontier["points"]]
+    assert starts == [("single", cheapest)] * len(starts)
+    assert frontier["held_out"]["policy_loss"] == frontier["held_out"]["single_loss"]
 
 
 def test_no_traceback_from_a_new_process(tmp_path):

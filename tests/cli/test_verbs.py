@@ -188,6 +188,7 @@ def test_report_is_written(run, example, tmp_path):
     assert "gpt-4o" in (tmp_path / "r.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_new_process_keeps_its_compilations(example, tmp_path):
     """The second start finds what the first compiled, in the user's cache folder."""
     command = [sys.executable, "-m", "jaxcascade", "check", str(example / "train.parquet")]

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import mpmath as mp
 import numpy as np
 import pytest
+from scipy import stats
 
 from jaxcascade.copulas import (
     CensoredPairs,
@@ -13,6 +14,7 @@ from jaxcascade.copulas import (
     censored_log_likelihood,
     censored_log_prob,
     fit_by_likelihood,
+    fit_by_tau,
 )
 
 N = 2000
@@ -55,6 +57,18 @@ def test_recovers_tau(tau, atoms):
     # The standard error of tau is at most 0.017 at 2000 pairs.
     np.testing.assert_allclose(found, tau, atol=0.07)
     np.testing.assert_allclose(np.mean(found), tau, atol=0.04)
+
+
+def test_by_tau_takes_the_tau_of_the_ranks():
+    pairs = gumbel_pairs(np.random.default_rng(0), 0.5, 300)
+    weight = np.repeat([1.0, 0.0], 150)
+    found = jax.jit(lambda data: fit_by_tau(Gumbel, data))(censored(pairs, weight=weight))
+    kept = np.minimum(pairs[:150], 1.0)
+    kept = np.where(kept <= LOW, LOW, np.where(kept > HIGH, 1.0, kept))
+    tau = stats.kendalltau(*kept.T).statistic
+    np.testing.assert_allclose(found.copula.tau, tau, rtol=1e-12)
+    best = fit(censored(pairs, weight=weight))
+    assert float(best.log_likelihood) - 5 < float(found.log_likelihood) <= best.log_likelihood
 
 
 def test_negative_dependence_gives_independence():

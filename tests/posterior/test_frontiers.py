@@ -45,6 +45,7 @@ def losses(few):
     return np.asarray(loss(every, PRICES))
 
 
+@pytest.mark.slow
 def test_each_draws_best_is_that_of_all_policies(few, losses):
     found = frontier_draws(few, PRICES, num_cells=CELLS)
     np.testing.assert_allclose(found.loss, losses.min(axis=1), rtol=1e-9)
@@ -67,6 +68,7 @@ def test_more_chains_never_seem_worse(few):
     assert np.all(np.asarray(every.loss) <= np.asarray(pairs.loss) * (1 + 1e-12))
 
 
+@pytest.mark.slow
 def test_models_of_draws_go_where_a_single_one_goes(few):
     """`models()` is a pytree with a leading axis: its marginals give each draw's own accuracy."""
     found = frontier_draws(few, PRICES, num_cells=96)

@@ -56,6 +56,7 @@ def test_missing_cells_labels_and_a_constant_confidence_are_no_obstacle(few_reco
     assert float(law.atom_high) == 1.0
 
 
+@pytest.mark.slow
 def test_accuracy_is_that_of_the_labels(posterior, few_records):
     """The mean of the fitted law is the share of right answers, within its own uncertainty."""
     accuracy = jax.vmap(jax.vmap(lambda law: law.mean()))(posterior.models().marginal)

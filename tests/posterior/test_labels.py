@@ -37,6 +37,7 @@ def value(posterior) -> LabelValue:
     )
 
 
+@pytest.mark.slow
 def test_no_labels_bring_nothing_and_more_labels_bring_more(value):
     assert np.all(np.abs(value.gain[0]) < 1e-15)
     assert np.all(np.diff(value.gain, axis=0) > -1e-12)

@@ -32,6 +32,7 @@ def expected_before(posterior):
     return traits(posterior.frame, prior_predictive(jax.random.key(3), posterior))
 
 
+@pytest.mark.slow
 def test_priors_span_what_models_are_like(expected_before):
     """Nine tenths of models are right between a tenth and 98 % of the time, and some at each."""
     low, high = np.quantile(expected_before.accuracy, [0.05, 0.95])

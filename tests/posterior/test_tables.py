@@ -44,6 +44,7 @@ def errors(posterior, sites, model, num_cells):
     }
 
 
+@pytest.mark.slow
 def test_tables_are_the_exact_integrals_but_for_the_grid(posterior):
     sites, model = one_draw(posterior, 4)
     coarse, fine = (errors(posterior, sites, model, n) for n in (24, 96))

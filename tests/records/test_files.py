@@ -112,8 +112,24 @@ def test_json_lines_may_have_holes_and_pythons_infinity(tmp_path):
     ]
     path.write_text("\n\n".join(json.dumps(row) for row in rows))
     records = read_records(path)
+    assert [type(query) for query in records.queries] == [int, int]
     assert records.log_confidence.tolist() == [[-np.inf], [-1.5]]
     assert records.extra["note"].tolist() == [[None], [[1]]]
+
+
+def test_json_lines_without_a_query_are_refused(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    rows = [{"query": q, "model": "a", "confidence": 0.5, "cost_usd": 1} for q in (1, None)]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    with pytest.raises(RecordsError, match="`query`"):
+        read_records(path)
+
+
+def test_a_whole_number_of_400_digits_is_infinite(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    path.write_text('{"query": 1, "model": "a", "confidence": 0.5, "cost_usd": 1' + 400 * "0" + "}")
+    with pytest.raises(RecordsError, match="`cost_usd`"):
+        read_records(path)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +144,7 @@ def test_json_lines_may_have_holes_and_pythons_infinity(tmp_path):
         ("a.jsonl", b'{"query": 1}\n{"que', r"line 2 of .* is not \(Unterminated string"),
         ("a.jsonl", b'{"query": "\xff"}', r"cannot be read as \.jsonl.*utf-8"),
         ("a.ndjson", b"[1, 2]", r"one JSON object; line 1 of .* is of type list"),
+        ("a.jsonl", b"[" * 100_000, "nested too deeply"),
         ("a.jsonl", b"\n \n", "no JSON object on any line"),
         ("a.xlsx", b"x", r'must end in one of \.parquet.*ends in "\.xlsx"'),
         ("table", b"x", r'must end in one of .*ends in ""'),

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from jaxcascade.errors import FileFormatError, InvalidInputError, UnknownModelError
-from jaxcascade.tuning import load_frontier, save_frontier, tune
+from jaxcascade.records import Records
+from jaxcascade.tuning import (
+    confidence_reference,
+    confidence_scores,
+    load_frontier,
+    save_frontier,
+    tune,
+)
 
 MISSING = object()
 
@@ -51,6 +58,7 @@ def twice_the_same_model(content):
 
 
 CAL = ("models", 0, "calibrator")
+NAME = "llama3.1-70b"
 NONSENSE = {
     "wrong-format": (put("format", "jaxcascade.model"), r'"format" "jaxcascade.frontier"'),
     "wrong-version": (put("version", 2), r'"version" 1, the one this release reads; it has 2'),
@@ -84,8 +92,14 @@ NONSENSE = {
         r'"cost_usd" must be finite and not negative',
     ),
     "breakpoints-decrease": (rule([0.6, 0.5], ["accept", "abstain", "accept"]), r"increase"),
-    "breakpoints-text": (rule(["half"], ["accept", "abstain"]), r"breakpoints must be numbers"),
-    "breakpoint-true": (rule([True], ["accept", "abstain"]), r"breakpoints must be numbers"),
+    "breakpoints-text": (rule(["half"], ["accept", "abstain"]), r"breakpoints must be confid"),
+    "breakpoint-true": (rule([True], ["accept", "abstain"]), r"breakpoints must be confidences"),
+    "breakpoint-above-one": (rule([7.3], ["accept", "abstain"]), r"confidences in \[0, 1\]"),
+    "breakpoint-huge": (rule([10**400], ["accept", "abstain"]), r"confidences in \[0, 1\]"),
+    "error-above-one": (put("points", 0, "expected", "error", 7.0), r'"error" must be at most 1'),
+    "price-huge": (put("points", 0, "prices", "error", 10**400), r"must be finite"),
+    "version-true": (put("version", True), r'must have the "version" 1'),
+    "unknown-member": (put("band", None), r'member "band", which no frontier has'),
     "too-few-actions": (rule([0.6], ["accept"]), r"one action more than breakpoints"),
     "rule-a-list": (rule(1, ["accept"]), r'"breakpoints" must be a list'),
     "cycle": (cycle, r"ask a model twice"),
@@ -102,6 +116,7 @@ NONSENSE = {
     "calibrator-null": (put(*CAL, None), r'"calibrator" must be an object'),
     "calibrator-lacks": (put(*CAL, "coefficients", MISSING), r'lacks the member "coefficients"'),
     "calibrator-extra": (put(*CAL, "hook", "os.system"), r'no member "hook"'),
+    "calibrator-true": (put(*CAL, "intercept", True), r"must be an object or numbers"),
     "calibrator-hole": (put(*CAL, "intercept", None), r"value that is missing"),
     "calibrator-text": (put(*CAL, "intercept", "os.system"), r"must be an array of numbers"),
     "calibrator-function": (put(*CAL, "intercept", "one_sided"), r"calibrator|intercept"),
@@ -112,6 +127,16 @@ NONSENSE = {
     "calibrator-decreasing": (put(*CAL, "coefficients", [-1.0]), r"calibrator|coefficients"),
     "held-out-missing": (put("held_out", MISSING), r'lacks the member "held_out"'),
     "held-out-short": (put("held_out", "policy_loss", [1.0]), r"numbers, one per point"),
+    "reference-a-list": (put("reference", [1.0]), r'"reference" must be an object or null'),
+    "reference-short-of-one": (put("reference", {}), r'reference lacks the member "llama'),
+    "reference-a-list-of-one": (put("reference", NAME, [1.0]), r'".*" must be a string'),
+    "reference-no-numbers": (put("reference", NAME, "1.0 os.system"), r"could not convert"),
+    "reference-empty": (put("reference", NAME, ""), r"must be 1 to 500 numbers .* has 0"),
+    "reference-too-long": (put("reference", NAME, "1 " * 501), r"must be 1 to 500 numbers"),
+    "reference-decreases": (put("reference", NAME, "2 1"), r"do not decrease"),
+    "reference-not-finite": (put("reference", NAME, "1 inf"), r"must be 1 to 500 numbers"),
+    "reference-nan": (put("reference", NAME, "nan"), r"must be 1 to 500 numbers"),
+    "reference-unknown": (put("reference", "gpt-9", "1"), r'reference names "gpt-9"'),
     "held-out-text": (put("held_out", "single_loss", ["a"] * 5), r"numbers, one per point"),
 }  # fmt: skip
 
@@ -164,6 +189,7 @@ def test_nonsense_is_refused_without_the_runtime_checker(content, tmp_path):
         ('{"format": "jaxcascade.fron', r"not valid JSON.*cut short"),
         ("", r"not valid JSON"),
         ("[1, 2]", r'must have the "format"'),
+        ("[" * 100_000, r"nested too deeply"),
         ("null", r'must have the "format"'),
         ('{"format": "jaxcascade.frontier", "version": NaN}', r"NaN is not a JSON number"),
         (
@@ -227,6 +253,46 @@ def test_round_trip_is_equal_to_the_last_bit(frontier, tmp_path):
     np.testing.assert_array_equal(again.cost_usd, frontier.cost_usd)
     save_frontier(again, tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+
+
+def test_the_reference_is_one_readable_line_per_model(frontier, train, tmp_path):
+    path = tmp_path / "frontier.json"
+    save_frontier(frontier, path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    start = lines.index(' "reference": {')
+    for name, line in zip(frontier.models, lines[start + 1 :], strict=False):
+        scores = np.array(line.split('"')[3].split(), float)
+        odds = np.sort(train.select([name]).log_confidence[:, 0])
+        odds = odds - np.log(np.maximum(-np.expm1(odds), 1e-300))
+        np.testing.assert_allclose(scores, np.clip(odds, -50, 50), atol=6e-4)
+    again = load_frontier(path).reference
+    for one, other in zip(again.scores, frontier.reference.scores, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_file_from_before_there_was_a_reference_is_read(content, tmp_path):
+    del content["reference"]
+    path = tmp_path / "older.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    older = load_frontier(path)
+    assert older.reference is None
+    save_frontier(older, tmp_path / "again.json")
+    assert load_frontier(tmp_path / "again.json").reference is None
+
+
+def test_of_many_confidences_a_random_part_is_kept():
+    log_confidence = -np.logaddexp(0, np.random.default_rng(0).normal(size=(1800, 2)))
+    log_confidence[:700, 1] = np.nan
+    cells = np.where(np.isnan(log_confidence), np.nan, 1.0)
+    records = Records(np.arange(1800), ("a", "b"), log_confidence, cells, cells)
+    kept = confidence_reference(jax.random.key(0), records).scores
+    assert [scores.size for scores in kept] == [500, 500]
+    other = confidence_reference(jax.random.key(1), records).scores
+    assert not np.array_equal(kept[0], other[0])
+    for scores in kept:
+        assert np.isin(scores, confidence_scores(records.log_confidence)).all()
+        assert abs(scores.mean()) < 3 / np.sqrt(500)
+        assert np.all(np.diff(scores) >= 0)
 
 
 def test_abstention_and_unknown_latency_survive(train, tmp_path):

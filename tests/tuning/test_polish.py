@@ -147,6 +147,7 @@ def moved(change):
 STEPS = np.array([1e-4, 1e-4, 1e-4, 1e-6, 1e-4])
 
 
+@pytest.mark.slow
 def test_derivatives_are_those_of_optimising_again():
     """Of the loss by the envelope theorem, of the thresholds by the implicit function theorem."""
 

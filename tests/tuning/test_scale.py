@@ -335,6 +335,7 @@ def of_process(num_devices):
     }
 
 
+@pytest.mark.slow
 def test_eight_devices_find_what_one_finds(on_eight):
     for name, found in on_all_devices():
         # Wider matrix products and reverse mode add up in another order; nothing else does.

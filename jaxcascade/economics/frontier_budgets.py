@@ -1,0 +1,65 @@
+"""Budgets over what a frontier offers: its policies and single models, and mixtures of them."""
+
+import numpy as np
+
+from jaxcascade.cascade import Prices
+from jaxcascade.economics.budgets import Allocation, best_within, late_share
+from jaxcascade.economics.ledger import Ledger, policy_ledger
+from jaxcascade.economics.limits import Limits
+from jaxcascade.economics.segments import frontier_systems
+from jaxcascade.records import Records
+from jaxcascade.tuning import Frontier
+
+
+def candidate_ledger(frontier: Frontier, records: Records) -> Ledger:
+    """Makes the ledger of all recorded single models and of a frontier's distinct policies.
+
+    Args:
+        frontier: See `tune`.
+        records: Labelled runs.
+
+    Returns:
+        Systems are named by their policy in words, see `frontier_systems`.
+
+    Raises:
+        UnknownModelError: The records lack a model that a policy asks.
+    """
+    arranged = frontier.arrange(records)
+    confidence = np.asarray(frontier.calibrate(records))
+    systems = frontier_systems(frontier)
+    for name, runs in zip(frontier.models, (arranged.asked & arranged.labelled).T, strict=True):
+        if not runs.any():
+            del systems[name]
+    return policy_ledger(arranged, confidence, systems)
+
+
+def within_budget(
+    frontier: Frontier,
+    records: Records,
+    limits: Limits,
+    minimise: str | Prices = "cost_usd",
+    latency_limit_s: float | None = None,
+) -> Allocation:
+    """Finds the best mixture of a frontier's policies and single models within limits.
+
+    Means are counted on the records alone. Blending in what the fitted model predicts changed
+    what happened to unseen queries of MMLU and MedMCQA by less than 0.4 points of error and 7 %
+    of the cost, either way.
+
+    Args:
+        frontier: See `tune`.
+        records: Labelled runs; best are those that the frontier was not tuned on, for what was
+            chosen by its counts has counts that flatter it.
+        limits: See `Limits`.
+        minimise: See `best_within`.
+        latency_limit_s: Seconds beyond which a query is late, where `limits.late` is given.
+
+    Raises:
+        InfeasibleError: Nothing is within all limits; it says what could be had.
+        InvalidInputError: See `best_within`.
+        UnknownModelError: The records lack a model that a policy asks.
+    """
+    ledger = candidate_ledger(frontier, records)
+    means = ledger.outcomes()
+    late = None if latency_limit_s is None else late_share(ledger, latency_limit_s)
+    return best_within(ledger.systems, means, limits, minimise, late)

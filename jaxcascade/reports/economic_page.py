@@ -1,0 +1,105 @@
+"""The report on what answers are worth: one file with the verdict, the tables and the figures."""
+
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from jaxcascade._version import __version__
+from jaxcascade.cascade import Outcome
+from jaxcascade.economics import DeferralCurve, price_map
+from jaxcascade.records import replaced_file
+from jaxcascade.reports import markup
+from jaxcascade.reports.markup import Column
+
+if TYPE_CHECKING:
+    from jaxcascade.reports.material import Drawn
+
+_NUM_PRICES = 60
+_SPAN = 100.0
+
+
+class EconomicMaterial(NamedTuple):
+    """What the figures draw on.
+
+    Attributes:
+        systems: Names.
+        draws: Their outcomes; leading axes (draws, systems).
+        error_price: Dollars per wrong answer, in the middle of the figures.
+        latency_price: Dollars per second.
+        abstention_price: Dollars per query given up.
+        curve: A cascade of two models, or None.
+    """
+
+    systems: tuple[str, ...]
+    draws: Outcome
+    error_price: float
+    latency_price: float
+    abstention_price: float
+    curve: DeferralCurve | None
+
+
+def write_economics_report(
+    path: str | PathLike,
+    verdict: Sequence[str],
+    tables: Sequence[tuple[str, Sequence[Column]]],
+    material: EconomicMaterial,
+    *,
+    title: str = "What answers are worth",
+) -> None:
+    """Writes a report as one HTML file that needs nothing else, whole or not at all.
+
+    Args:
+        path: Where the file shall be.
+        verdict: The answer in words, a paragraph each.
+        tables: Heading and columns of each.
+        material: Of the figures.
+        title: Heading of the page.
+
+    Raises:
+        FileFormatError: The folder does not exist.
+    """
+    with replaced_file(path) as temporary:
+        parts = [markup.text("h1", title), *(markup.text("p", one, "verdict") for one in verdict)]
+        for heading, columns in tables:
+            parts += [markup.text("h2", heading), markup.table(columns)]
+        parts += [markup.text("h2", "Figures"), *_figures(material)]
+        parts.append(markup.text("p", f"Made by jaxcascade {__version__}.", "note"))
+        temporary.write_text(markup.page(title, parts), encoding="utf-8")
+
+
+def _figures(material: EconomicMaterial) -> list[str]:
+    # Here, because it loads matplotlib, which a user who wants no report does not wait for.
+    from jaxcascade.reports.style import drawing, to_svg
+
+    with drawing():
+        return [
+            markup.figure(name, drawn.title, drawn.caption, to_svg(drawn.figure, name))
+            for name, drawn in _drawn(material)
+        ]
+
+
+def _drawn(material: EconomicMaterial) -> Iterator[tuple[str, "Drawn"]]:
+    from jaxcascade.reports import economic_figures as figures
+
+    draws, systems = material.draws, material.systems
+    middle = material.error_price if material.error_price > 0 else 1.0
+    prices = np.geomspace(middle / _SPAN, middle * _SPAN, _NUM_PRICES)
+    given_up = material.abstention_price
+    seconds = _latency_grid(material, middle)
+    found = price_map(draws, prices, seconds, abstention_price=given_up)
+    yield "best-system", figures.best_system_map(found, systems)
+    yield "loss", figures.loss_by_price(draws, systems, prices, material.latency_price, given_up)
+    yield "pareto", figures.pareto(draws, systems)
+    if material.curve is not None:
+        yield "passing-on", figures.passing_on(material.curve)
+
+
+def _latency_grid(material: EconomicMaterial, error_price: float) -> np.ndarray:
+    """Prices of a second at which seconds weigh from next to nothing to more than errors."""
+    error, latency = (np.mean(p, axis=0) for p in (material.draws.error, material.draws.latency_s))
+    if not np.isfinite(latency).all() or np.ptp(latency) == 0:
+        return np.array([material.latency_price])
+    middle = error_price * max(float(np.ptp(error)), 1e-3) / float(np.ptp(latency))
+    return np.append(0.0, np.geomspace(middle / _SPAN, middle * _SPAN, _NUM_PRICES - 1))
