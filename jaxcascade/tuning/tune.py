@@ -1,12 +1,12 @@
 """The main job: from records to a frontier with a cross-validated verdict."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxcascade.calibration import Calibration
 from jaxcascade.cascade import (
@@ -25,7 +25,7 @@ from jaxcascade.copulas import Copula, Gumbel
 from jaxcascade.errors import InvalidInputError, RecordsError
 from jaxcascade.marginals import MarginalMethod
 from jaxcascade.records import Records, folds
-from jaxcascade.tuning.candidates import BEST_OF_ALL, BEST_SINGLE, WITH_ABSTENTION, Method
+from jaxcascade.tuning.candidates import BEST_OF_ALL, WITH_ABSTENTION, Method
 from jaxcascade.tuning.choose import Choice, choose_policies, query_losses
 from jaxcascade.tuning.frontier import Frontier, HeldOut, Point
 from jaxcascade.tuning.paired import paired
@@ -34,8 +34,6 @@ from jaxcascade.tuning.reference import Reference, confidence_reference
 
 FEWEST_QUERIES = 10
 _NUM_FOLDS = 5
-# Standard errors by which a policy must lose on held-out queries to be withdrawn.
-_CLEARLY = 2.0
 # Sets the draw of the reference apart from that of the folds, whose key is the caller's own.
 _OF_REFERENCE = 2
 
@@ -88,7 +86,6 @@ def tune(
         PrecisionError: JAX runs in single precision.
     """
     _check_request(records, num_prices, latency_price, abstention_price)
-    guarded = method is None
     if method is None:
         method = WITH_ABSTENTION if np.isfinite(abstention_price) else BEST_OF_ALL
     records = in_cost_order(records)
@@ -111,9 +108,6 @@ def tune(
         return fit, choose_policies(fit.model, data, weight, prices, method)
 
     held_out = _held_out(key, records, data, prices, refit, progress)
-    if guarded and held_out is not None and _losing(held_out).any():
-        alone = choose_policies(fit.model, data, everything, prices, BEST_SINGLE)
-        choice, held_out = _without_losers(choice, held_out, alone)
     reference = confidence_reference(jax.random.fold_in(key, _OF_REFERENCE), records)
     return Tuned(_frontier(records, fit, prices, choice, held_out, reference), fit)
 
@@ -155,36 +149,6 @@ def _held_out(
         found.single_loss,
         inflation * found.gain_standard_error,
         inflation * found.log_ratio_standard_error,
-    )
-
-
-def _losing(held_out: HeldOut) -> Bool[np.ndarray, " p"]:
-    """Where policies clearly lose to the best single model on held-out queries.
-
-    It takes records that the model cannot describe, such as answers that are never wrong.
-    """
-    return held_out.gain < -_CLEARLY * held_out.gain_standard_error
-
-
-def _without_losers(choice: Choice, held_out: HeldOut, alone: Choice) -> tuple[Choice, HeldOut]:
-    """Puts single models in the place of policies that clearly lose to them."""
-    losing = _losing(held_out)
-
-    def mixed(ours: Sequence, theirs: Sequence) -> tuple:
-        return tuple(b if lost else a for a, b, lost in zip(ours, theirs, losing, strict=True))
-
-    def rows(ours: Outcome, theirs: Outcome) -> Outcome:
-        return Outcome(*(np.stack(mixed(a, b)) for a, b in zip(ours, theirs, strict=True)))
-
-    return Choice(
-        mixed(choice.policies, alone.policies),
-        mixed(choice.kinds, alone.kinds),
-        rows(choice.expected, alone.expected),
-        rows(choice.training, alone.training),
-        choice.best_single,
-    ), held_out._replace(
-        policy_loss=np.where(losing, held_out.single_loss, held_out.policy_loss),
-        gain_standard_error=np.where(losing, 0.0, held_out.gain_standard_error),
     )
 
 

@@ -215,16 +215,6 @@ def test_odd_but_usable(run, table, note):
     assert "nan" not in result.out.lower()
 
 
-def test_answers_that_are_never_wrong_need_the_cheapest_model(run, tmp_path):
-    small_table(1).to_parquet("t.parquet")
-    assert run("tune", "t.parquet", "--out", "f.json", "--draws", "0").status == 0
-    frontier = json.loads((tmp_path / "f.json").read_text())
-    cheapest = frontier["models"][0]["name"]
-    starts = [(p["kind"], p["policy"]["start"]) for p in frontier["points"]]
-    assert starts == [("single", cheapest)] * len(starts)
-    assert frontier["held_out"]["policy_loss"] == frontier["held_out"]["single_loss"]
-
-
 def test_no_traceback_from_a_new_process(tmp_path):
     command = [sys.executable, "-m", "jaxcascade", "tune", "nowhere.csv"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
