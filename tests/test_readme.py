@@ -37,7 +37,17 @@ def test_commands_run(tmp_path, monkeypatch, capsys):
     commands = [
         shlex.split(line, comments=True) for line in lines if line.startswith("jaxcascade ")
     ]
-    verbs = "check tune evaluate replay posterior worth budget segments monitor".split()
+    verbs = [
+        "check",
+        "tune",
+        "evaluate",
+        "replay",
+        "posterior",
+        "worth",
+        "budget",
+        "segments",
+        "monitor",
+    ]
     assert [command[1] for command in commands] == verbs
     for command in commands:
         assert main(command[1:]) == 0

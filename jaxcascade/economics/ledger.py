@@ -72,7 +72,7 @@ class Ledger:
     @property
     def known(self) -> Bool[np.ndarray, " n"]:
         """Queries of which the outcome under every system is known: those that can be compared."""
-        return ~np.isnan(self.wrong).any(axis=0)
+        return np.all(~np.isnan(self.wrong), axis=0)
 
     @property
     def has_latency(self) -> bool:
@@ -198,8 +198,13 @@ class Ledger:
 
         answered = np.arange(len(self.models)) == self.answered_by[..., None]
         by_model = np.einsum("...n,snk->...sk", share, answered.astype(float))
-        parts = (self.wrong, self.abstained, self.cost_usd, self.latency_s)
-        return Outcome(*map(mean, parts), by_model)
+        return Outcome(
+            mean(self.wrong),
+            mean(self.abstained),
+            mean(self.cost_usd),
+            mean(self.latency_s),
+            by_model,
+        )
 
     def _mapped(self, pick, **others) -> "Ledger":
         cells = {name: pick(getattr(self, name)) for name in _CELLS}
@@ -252,12 +257,13 @@ def policy_ledger(
     """
     found = [_replayed(records, confidence, policy) for policy in systems.values()]
     ways = Replay(*jax.tree.map(lambda *rows: np.stack(rows), *found))
-    accepted, known = ways.route.ended_by == ACCEPT, np.asarray(replayable(ways))
-    asked = (ways.route.path[..., None] == np.arange(records.num_models)).any(axis=2)
+    accepted, known = np.asarray(ways.route.ended_by) == ACCEPT, np.asarray(replayable(ways))
+    path = np.asarray(ways.route.path)
+    asked = (path[..., None] == np.arange(records.num_models)).any(axis=2)
     answered_by = np.where(accepted & known, ways.route.last, _NOBODY)
 
-    def where_known(cells: np.ndarray) -> Float[np.ndarray, "s n"]:
-        return np.where(known, cells, np.nan)
+    def where_known(cells: Array | np.ndarray) -> Float[np.ndarray, "s n"]:
+        return np.where(known, np.asarray(cells), np.nan)
 
     return Ledger(
         tuple(systems),

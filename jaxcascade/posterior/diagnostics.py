@@ -12,6 +12,10 @@ from jaxcascade.posterior.posterior import Posterior
 GOOD, DOUBTFUL, BAD = "good", "doubtful", "bad"
 LABELS, JOINT = "(labels)", "(joint model)"
 _TOLD = 3
+# What makes up the shape of a mixture. Its data determine the law of confidence, for which quite
+# different components may do: chains that stay with different ones are doubtful, and still agree
+# on all that a decision needs. So these are never the reason to refuse draws.
+_OF_SHAPE = ("weight", "low_center", "gap", "concentration")
 
 
 class Limits(NamedTuple):
@@ -110,9 +114,16 @@ def diagnose(posterior: Posterior, limits: Limits = LIMITS) -> Diagnosis:
     gradient_norm = _named(blocks, told.get("gradient_norm"))
     diverging = float(np.mean(np.asarray(told["diverging"]))) if "diverging" in told else np.nan
     found = [
-        *(_Found(f"R-hat of `{n}` is {{:.3f}}", v, limits.r_hat) for n, v in r_hat.items()),
         *(
-            _Found(f"`{n}` has {{:.0f}} effective draws ({part})", v, limits.effective)
+            _Found(f"R-hat of `{n}` is {{:.3f}}", v, _limits(n, limits.r_hat, np.inf))
+            for n, v in r_hat.items()
+        ),
+        *(
+            _Found(
+                f"`{n}` has {{:.0f}} effective draws ({part})",
+                v,
+                _limits(n, limits.effective, -np.inf),
+            )
             for part, effective in (("bulk", bulk), ("tails", tail))
             for n, v in effective.items()
         ),
@@ -153,6 +164,10 @@ def diagnose(posterior: Posterior, limits: Limits = LIMITS) -> Diagnosis:
         pareto_k,
         gradient_norm,
     )
+
+
+def _limits(name: str, limits: tuple[float, float], never: float) -> tuple[float, float]:
+    return (limits[0], never) if name in _OF_SHAPE else limits
 
 
 def require_good(posterior: Posterior) -> Diagnosis:

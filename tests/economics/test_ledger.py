@@ -117,6 +117,7 @@ def test_losses_and_means_are_those_of_the_definition():
 
 def test_single_models_and_routers():
     records = made_records()
+    assert records.latency_s is not None
     alone = single_ledger(records, metrics=METRICS)
     np.testing.assert_array_equal(alone.wrong, 1.0 - records.correct.T)
     np.testing.assert_array_equal(alone.cost_usd, records.cost_usd.T)
@@ -130,6 +131,7 @@ def test_single_models_and_routers():
     assert both.systems == (*MODELS, "router")
     assert both.select(["router"]).outcomes().error == sent.outcomes().error
     even = both.take(np.arange(0, 80, 2))
+    assert even.group is not None
     assert set(even.group) == {"even"}
     np.testing.assert_array_equal(even.wrong, both.wrong[:, ::2])
 
