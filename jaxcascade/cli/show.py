@@ -14,6 +14,7 @@ from rich.table import Table
 
 from jaxcascade.calibration import Calibrator, auroc, ece
 from jaxcascade.cascade import CascadeFit, observations, transforms
+from jaxcascade.economics import error_given_answered
 from jaxcascade.numerics.distance import cramer_von_mises
 from jaxcascade.records import Records
 from jaxcascade.reports import PolicyRow, policy_rows
@@ -89,8 +90,10 @@ def evaluation(found: Frontier, seen: Evaluation) -> None:
 
 def _policies(rows: Sequence[PolicyRow], source: str, bands: Bands | None) -> None:
     sure = [] if bands is None else [f"{bands.level:.0%} of posterior", "better"]
+    gives_up = any(row.abstention > 0 for row in rows)
+    wrong = ["wrong, of all", "wrong, of answered"] if gives_up else ["wrong"]
     table = _table(
-        *("price of an error", "policy", "wrong", *sure),
+        *("price of an error", "policy", *wrong, *sure),
         *("cost per 1,000", f"saved, {source}", "+-"),
     )
     for row in rows:
@@ -100,6 +103,7 @@ def _policies(rows: Sequence[PolicyRow], source: str, bands: Bands | None) -> No
             low if low == high else f"{low} to {high}",
             escape(row.policy),
             _percent(row.error),
+            *([_percent(row.error_given_answered)] if gives_up else []),
             *([] if bands is None else [ends, _percent(row.beats_single)]),
             dollars(1000 * row.cost_usd),
             _percent(row.saving),
@@ -258,10 +262,12 @@ def frontier_json(found: Frontier) -> dict[str, Any]:
 
 def evaluation_json(found: Frontier, seen: Evaluation) -> dict[str, Any]:
     """Returns the evaluation as JSON can hold it."""
+    of_answered = error_given_answered(seen.outcome)
     points = [
         point
         | {
             "error": _plain(seen.outcome.error[p]),
+            "error_given_answered": _plain(of_answered[p]),
             "abstention": _plain(seen.outcome.abstention[p]),
             "cost_usd": _plain(seen.outcome.cost_usd[p]),
             "latency_s": _plain(seen.outcome.latency_s[p]),
@@ -317,8 +323,10 @@ def _point_json(point: Point) -> dict[str, Any]:
         "kind": point.kind,
         "best_single": point.best_single,
         "expected_error": _plain(point.expected.error),
+        "expected_error_given_answered": _plain(error_given_answered(point.expected)),
         "expected_cost_usd": _plain(point.expected.cost_usd),
         "training_error": _plain(point.training.error),
+        "training_error_given_answered": _plain(error_given_answered(point.training)),
         "training_cost_usd": _plain(point.training.cost_usd),
     }
 

@@ -1,5 +1,8 @@
 """What answers are worth: prices, break-even, budgets, abstention, people, segments, drift."""
 
+from jaxcascade.economics.baseline import (
+    baseline_table,
+)
 from jaxcascade.economics.best_system import (
     Choice,
     PriceMap,
@@ -92,6 +95,10 @@ from jaxcascade.economics.ledger import (
 from jaxcascade.economics.limits import (
     Limits,
 )
+from jaxcascade.economics.local_lines import (
+    LocalLinear,
+    local_linear,
+)
 from jaxcascade.economics.optimum import (
     RuleComparison,
     compare_rules,
@@ -165,6 +172,7 @@ __all__ = [
     "Human",
     "Ledger",
     "Limits",
+    "LocalLinear",
     "LogNormalPrice",
     "LoopCurves",
     "LossFromSharing",
@@ -185,6 +193,7 @@ __all__ = [
     "ask_policy",
     "auarc",
     "base_cost",
+    "baseline_table",
     "best_system",
     "best_under_belief",
     "best_within",
@@ -215,6 +224,7 @@ __all__ = [
     "frontier_systems",
     "late_share",
     "latency_drag",
+    "local_linear",
     "lognormal_from_quantiles",
     "loop_curves",
     "loss_from_sharing",

@@ -29,7 +29,13 @@ from jaxcascade.copulas import (
 )
 from jaxcascade.errors import FileFormatError
 from jaxcascade.posterior.evidence import Evidence, Frame, pairs_of
-from jaxcascade.posterior.model import PairResiduals, Sites, levels, mixture
+from jaxcascade.posterior.model import (
+    PairResiduals,
+    Sites,
+    atom_log_masses,
+    levels,
+    mixture,
+)
 from jaxcascade.posterior.posterior import Posterior, picked
 from jaxcascade.posterior.predictive import answer_log_odds, prior_sites, replicates
 from jaxcascade.posterior.priors import Priors
@@ -354,12 +360,14 @@ def log_likelihoods(posterior: Posterior) -> dict[str, Float[Array, "d n c"]]:
         low, middle, high = jnp.log(jnp.moveaxis(sites["atoms"], -1, 0))
         atom = jnp.where(evidence.end == 0, low, high)
         u_left, u = levels(evidence, sites)
+        counted = atom_log_masses(u_left, u)
 
         def pair(at: tuple[Array, Array, Array]) -> Array:
             i, j, tau = at
             weight = jnp.ones_like(u[:, i])
             data = CensoredPairs(u_left[:, i], u[:, i], u_left[:, j], u[:, j], weight)
-            return censored_log_prob(posterior.family.from_tau(tau), data)
+            log_prob = censored_log_prob(posterior.family.from_tau(tau), data)
+            return log_prob - counted[:, i] - counted[:, j]
 
         pairs = (jnp.asarray(first), jnp.asarray(second), sites["tau"])
         return {

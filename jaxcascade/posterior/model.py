@@ -117,11 +117,13 @@ def joint_model(
     calibration_model(evidence, priors, shift)
     weight = jnp.sqrt(evidence.asked[:, first] * evidence.asked[:, second])
     u_left, u = levels(evidence, sites)
+    counted = atom_log_masses(u_left, u)
 
     def one(pair: tuple[Array, ...]) -> Array:
         i, j, tau, weight = pair
         data = CensoredPairs(u_left[:, i], u[:, i], u_left[:, j], u[:, j], weight)
-        return censored_log_likelihood(family.from_tau(tau), data)
+        twice = weight * (counted[:, i] + counted[:, j])
+        return censored_log_likelihood(family.from_tau(tau), data) - jnp.sum(twice)
 
     terms = jax.lax.map(one, (jnp.asarray(first), jnp.asarray(second), tau, weight.T))
     numpyro.factor("dependence", jnp.sum(terms))
@@ -139,6 +141,16 @@ def levels(evidence: Evidence, sites: Sites) -> tuple[Float[Array, "n k"], Float
     # XLA may compute `between` twice, a rounding apart, which would pass for an atom of no mass.
     left = jnp.where(at_low, 0.0, jnp.where(at_high, 1.0 - high, 1.0))
     return left, jnp.where(at_low, low, jnp.where(at_high, 1.0, between))
+
+
+def atom_log_masses(u_left: Float[Array, "n k"], u: Float[Array, "n k"]) -> Float[Array, "n k"]:
+    """Returns log(F(x) - F(x-)) on atoms, from `levels`, and 0 off them.
+
+    A rectangle or strip of a copula holds the masses of its atoms, which the margins' likelihood
+    has counted already: the two together need it divided by them.
+    """
+    on_atom = u > u_left
+    return jnp.where(on_atom, jnp.log(jnp.where(on_atom, u - u_left, 1.0)), 0.0)
 
 
 class PairResiduals(NamedTuple):

@@ -5,22 +5,24 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import TwoSlopeNorm, to_rgb
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from jaxcascade.cascade import Outcome
-from jaxcascade.economics import DeferralCurve, PriceMap, base_cost
+from jaxcascade.economics import RECOMMENDED, DeferralCurve, FrontierMap, PriceMap, base_cost
 from jaxcascade.errors import InvalidInputError
 from jaxcascade.posterior import Band, pointwise_band
 from jaxcascade.reports.material import Drawn, cell_edges
-from jaxcascade.reports.placing import label_points
-from jaxcascade.reports.style import INK, SHADE, Mark, dollar_axis, marks, panels, sheet
+from jaxcascade.reports.placing import label_points, note
+from jaxcascade.reports.style import INK, PALE, SHADE, Mark, dollar_axis, marks, panels, sheet
 from jaxcascade.tuning import break_even_prices, dollars
 
 _QUERIES = 1000
 _LEVEL = 0.9
 _PALEST = 0.15
+# Savings and losses beyond these shares are drawn in the same colour.
+_MOST_SAVED = 0.5
 
 
 def best_system_map(found: PriceMap, systems: Sequence[str]) -> Drawn:
@@ -60,6 +62,48 @@ def system_map(ax: Axes, found: PriceMap, look: Sequence[Mark]) -> None:
     ax.grid(False)
     shown = [Patch(color=look[s].colour, label=look[s].label) for s in np.unique(best).tolist()]
     ax.legend(handles=shown, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def cascade_map(found: FrontierMap, big: str | None = None) -> Drawn:
+    """What recommended policies save against always asking one model, over both prices.
+
+    Args:
+        found: See `frontier_map`.
+        big: The model; by default the last one, which is the dearest.
+
+    Raises:
+        InvalidInputError: There is no such model.
+    """
+    singles = found.systems[: found.systems.index(RECOMMENDED)]
+    big = singles[-1] if big is None else big
+    if big not in singles:
+        raise InvalidInputError(f'`big` must be one of {", ".join(singles)}; got "{big}".')
+    losses = np.asarray(found.prices.choice.expected_loss)
+    always = losses[..., singles.index(big)]
+    figure, ax = sheet(4.2)
+    saving_map(ax, found.prices, 1.0 - losses[..., -1] / always)
+    return Drawn(
+        f"Cascades against {big} alone",
+        f"Share of the loss of always asking {big} that the recommended policy saves (blue) or "
+        "loses besides (red). Grey: one model alone is recommended.",
+        figure,
+    )
+
+
+def saving_map(ax: Axes, prices: PriceMap, saving: Float[np.ndarray, "e l"]) -> None:
+    """Paints each pair of prices by a share saved; what is not known is grey."""
+    heights, ticks = _latency_rows(prices.latency_prices)
+    edges = cell_edges(prices.error_prices)
+    ax.set_facecolor(PALE)
+    norm = TwoSlopeNorm(0.0, -_MOST_SAVED, _MOST_SAVED)
+    cells = np.ma.masked_invalid(saving.T)
+    mesh = ax.pcolormesh(edges, heights, cells, cmap="RdBu", norm=norm, rasterized=True)
+    bar = ax.figure.colorbar(mesh, ax=ax, label="Saved", extend="both")
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    dollar_axis(ax, edges)
+    ax.set_yticks(*ticks)
+    ax.set(xlabel="Price of an error", ylabel="Price of a second", xlim=(edges[0], edges[-1]))
+    ax.grid(False)
 
 
 def _latency_rows(
@@ -125,6 +169,52 @@ def loss_lines(
     ax.yaxis.set_major_formatter(FuncFormatter(lambda amount, _: dollars(amount)))
     ax.set(xlabel="Price of an error", ylabel="Loss per query", xlim=(prices[0], prices[-1]))
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def system_bars(draws: Outcome, systems: Sequence[str]) -> Drawn:
+    """Errors, dollars and seconds of each system, side by side.
+
+    Args:
+        draws: Leading axes (draws, systems).
+        systems: Names.
+
+    Raises:
+        InvalidInputError: There is not one name per system.
+    """
+    _check_names(systems, np.shape(draws.error)[-1])
+    figure, axes = panels(3, 0.9 + 0.32 * len(systems), most=3, share=False)
+    look = marks(systems)
+    parts = [
+        ("Wrong answers", draws.error, 1, PercentFormatter(1, decimals=0)),
+        ("Cost of 1,000 queries", draws.cost_usd, _QUERIES, FuncFormatter(lambda c, _: dollars(c))),
+        ("Seconds per query", draws.latency_s, 1, None),
+    ]
+    for number, (ax, (name, values, times, formatter)) in enumerate(zip(axes, parts, strict=True)):
+        bars(ax, times * np.asarray(values), look)
+        ax.set(title=name, yticks=range(len(look)))
+        ax.set_yticklabels([mark.label for mark in look] if number == 0 else [])
+        if formatter is not None:
+            ax.xaxis.set_major_formatter(formatter)
+    return Drawn(
+        "Errors, dollars and seconds",
+        f"Means of each system; lines: intervals of {_LEVEL:.0%}. Wrong answers are counted among "
+        "all queries.",
+        figure,
+    )
+
+
+def bars(ax: Axes, values: Float[np.ndarray, "d s"], look: Sequence[Mark]) -> None:
+    """Draws a bar per system, the first on top, with its interval; none where it is not known."""
+    for s, mark in enumerate(look):
+        column = values[:, s]
+        if np.isfinite(column).all():
+            ends = pointwise_band(column, _LEVEL)
+            ax.barh(s, column.mean(), height=0.7, color=mark.colour)
+            ax.hlines(s, ends.low, ends.high, color=INK, lw=1.2)
+    if not ax.patches:
+        note(ax, "not recorded")
+    ax.set_ylim(len(look) - 0.5, -0.5)
+    ax.grid(False, axis="y")
 
 
 def passing_on(curve: DeferralCurve) -> Drawn:

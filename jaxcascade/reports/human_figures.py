@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from jaxcascade.cascade import Policy
-from jaxcascade.economics import LoopCurves, latency_drag
+from jaxcascade.economics import LoopCurves, latency_drag, local_linear
 from jaxcascade.errors import RecordsError
 from jaxcascade.records import Records
 from jaxcascade.reports.material import Drawn
@@ -17,6 +17,7 @@ from jaxcascade.reports.style import COLOURS, INK, SHADE, Mark, marks, panels, s
 
 _NUM_BINS = 20
 _NARROWEST = 0.09
+_NUM_PLACES = 100
 
 
 def tokens_by_difficulty(records: Records) -> Drawn:
@@ -57,6 +58,52 @@ def tokens_line(
     spread = np.array([np.quantile(tokens[part], [0.1, 0.5, 0.9]) for part in bins if part.size])
     ax.fill_between(middle, spread[:, 0], spread[:, 2], color=mark.colour, alpha=0.18, lw=0)
     ax.plot(middle, spread[:, 1], marker=mark.marker, ms=3, c=mark.colour, label=mark.label)
+
+
+def correctness_by_tokens(records: Records) -> Drawn:
+    """How often answers are right against how long they are, model by model.
+
+    Args:
+        records: Labelled runs with the column `output_tokens`.
+
+    Raises:
+        RecordsError: The column is missing.
+    """
+    if "output_tokens" not in records.extra:
+        raise RecordsError("The figure needs the column `output_tokens`, which the records lack.")
+    figure, ax = sheet(3.2)
+    tokens = np.asarray(records.extra["output_tokens"], float)
+    for j, mark in enumerate(marks(records.models)):
+        # A call without any output has no logarithm.
+        used = (records.asked & records.labelled)[:, j] & (tokens[:, j] > 0)
+        if np.unique(tokens[used, j]).size > 1:
+            correctness_line(ax, tokens[used, j], records.correct[used, j], mark)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.set(xlabel="Output tokens", ylabel="Right answers")
+    ax.legend(loc="best")
+    return Drawn(
+        "Right answers by length",
+        "Share of right answers by length, smoothed by local lines on the logarithm of the tokens; "
+        "bands: one standard error either way. The longest and the shortest 1 % are left out.",
+        figure,
+    )
+
+
+def correctness_line(
+    ax: Axes, tokens: Float[np.ndarray, " n"], correct: Float[np.ndarray, " n"], mark: Mark
+) -> None:
+    """Draws smoothed correctness against tokens, and a standard error on both sides."""
+    logs = np.log(tokens)
+    low, high = np.quantile(logs, [0.01, 0.99])
+    at = np.linspace(low, high if high > low else low + 1e-9, _NUM_PLACES)
+    found = local_linear(logs, correct, at)
+    ends = (found.value - found.standard_error, found.value + found.standard_error)
+    ax.fill_between(np.exp(at), *np.clip(ends, 0, 1), color=mark.colour, alpha=0.18, lw=0)
+    ax.plot(np.exp(at), np.clip(found.value, 0, 1), lw=1.4, c=mark.colour, label=mark.label)
 
 
 def drag_by_confidence(

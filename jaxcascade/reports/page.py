@@ -70,16 +70,21 @@ def _facts(frontier: Frontier, records: Records, evaluation: Evaluation | None) 
 def _policy_section(frontier: Frontier, rows: Sequence[PolicyRow], evaluated: bool) -> list[str]:
     where = "test" if evaluated else "training"
     judged = "on test queries" if evaluated else "on held-out training queries"
+    gives_up = any(row.abstention > 0 for row in rows)
+    of_all = ", of all queries" if gives_up else ""
     columns = [
         Column("Price of an error", [price_range(row) for row in rows], "price"),
         Column("Policy", [row.policy.replace("; ", ";\n") for row in rows], "policy"),
-        Column("Error expected", [percent(row.expected_error) for row in rows]),
+        Column(f"Error expected{of_all}", [percent(row.expected_error) for row in rows]),
         *_sure_columns(frontier, rows),
-        Column(f"Error in {where}", [percent(row.error) for row in rows]),
-        Column("Cost of 1,000 queries", [dollars(_QUERIES * row.cost_usd) for row in rows]),
+        Column(f"Error in {where}{of_all}", [percent(row.error) for row in rows]),
     ]
+    if gives_up:
+        of_answered = [percent(row.error_given_answered) for row in rows]
+        columns.append(Column(f"Error in {where}, of answered ones", of_answered))
+    columns.append(Column("Cost of 1,000 queries", [dollars(_QUERIES * r.cost_usd) for r in rows]))
     columns += _latency_column(rows)
-    if any(row.abstention > 0 for row in rows):
+    if gives_up:
         columns.append(Column("Abstained", [percent(row.abstention) for row in rows]))
     columns.append(Column("Saved on 1,000 queries", [gain(row) for row in rows], "gain"))
     return [

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxcascade.calibration import auroc, brier, ece
 from jaxcascade.cascade import Policy
+from jaxcascade.economics import error_given_answered
 from jaxcascade.records import Records
 from jaxcascade.tuning import Evaluation, Frontier
 
@@ -61,6 +62,8 @@ class PolicyRow(NamedTuple):
         beats_single: Posterior probability that the policy loses less than the single model; NaN
             where there is none, or nothing to compare.
         error: The same as counted: on the evaluated records, or else on the training records.
+            Of all queries, those given up too.
+        error_given_answered: The same as a share of the answered queries; NaN where there is none.
         cost_usd: Dollars per query, counted likewise.
         latency_s: Seconds per query, counted likewise; NaN where not recorded.
         abstention: Share of queries given up, counted likewise.
@@ -82,6 +85,7 @@ class PolicyRow(NamedTuple):
     error_high: float
     beats_single: float
     error: float
+    error_given_answered: float
     cost_usd: float
     latency_s: float
     abstention: float
@@ -268,6 +272,7 @@ def _policy_row(
         error_high=sure[1],
         beats_single=sure[2],
         error=float(counted.error),
+        error_given_answered=float(error_given_answered(counted)),
         cost_usd=float(counted.cost_usd),
         latency_s=float(counted.latency_s),
         abstention=float(counted.abstention),

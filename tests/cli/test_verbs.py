@@ -101,13 +101,41 @@ def test_decisions_have_the_columns_of_the_design(run, example, tmp_path):
 
 
 def test_abstention_is_priced(run, example, tmp_path):
-    words = ["tune", example / "train.parquet", "--prices", "0.01", "1", "3"]
-    assert run(*words, "--price-abstention", "0.005", "--out", "f.json").status == 0
+    words = ["tune", example / "train.parquet", "--prices", "0.02", "1", "3"]
+    words += ["--price-abstention", "0.005", "--out", "f.json", "--json", "t.json"]
+    result = run(*words)
+    assert result.status == 0
     run("replay", "f.json", example / "test.parquet", "--out", "d.csv")
     decisions = pd.read_csv(tmp_path / "d.csv")
     given_up = decisions[decisions.point == 2]
     assert given_up.answered_by.isna().mean() > 0.2
     assert given_up.correct[given_up.answered_by.isna()].isna().all()
+    evaluated = run("evaluate", "f.json", example / "test.parquet", "--json", "e.json")
+    for text in (result.out, evaluated.out):
+        assert "wrong, of all" in text
+    points = json.loads((tmp_path / "e.json").read_text())["points"]
+    for number, point in enumerate(points):
+        answered = decisions[(decisions.point == number) & decisions.answered_by.notna()]
+        expected = 1 - answered.correct.mean() if len(answered) else None
+        assert point["error_given_answered"] == pytest.approx(expected, abs=1e-12)
+        assert point["error"] == pytest.approx((answered.correct == 0).sum() / 1500, abs=1e-12)
+    gaps = [point["error_given_answered"] - point["error"] for point in points]
+    assert max(gaps) > 0.01
+    for point in json.loads((tmp_path / "t.json").read_text())["points"]:
+        for name in ("expected_error", "training_error"):
+            assert point[f"{name}_given_answered"] >= point[name] * (1 - 1e-9)
+
+
+def test_where_nothing_is_answered_no_error_is_told(run, example, frontier, tmp_path):
+    for point in frontier["points"]:
+        point["prices"]["abstention"] = 0.001
+        name = point["policy"]["start"]
+        point["policy"]["rules"] = {name: {"breakpoints": [], "actions": ["abstain"]}}
+    (tmp_path / "f.json").write_text(json.dumps(frontier))
+    assert run("evaluate", "f.json", example / "test.parquet", "--json", "e.json").status == 0
+    points = json.loads((tmp_path / "e.json").read_text())["points"]
+    assert [point["abstention"] for point in points] == pytest.approx([1] * 7)
+    assert [point["error_given_answered"] for point in points] == [None] * 7
 
 
 def test_replay_needs_no_labels(run, example, rows, tmp_path):

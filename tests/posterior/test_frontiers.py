@@ -55,6 +55,7 @@ def test_each_draws_best_is_that_of_all_policies(few, losses):
     assert not asks_another.all()
 
 
+@pytest.mark.slow
 def test_bayes_policies_lose_the_least_on_average(few, losses):
     found = bayes_frontier(few, PRICES, num_cells=CELLS)
     np.testing.assert_allclose(found.loss.mean(axis=0), losses.mean(axis=0).min(axis=0), rtol=1e-6)

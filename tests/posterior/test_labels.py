@@ -46,6 +46,7 @@ def test_no_labels_bring_nothing_and_more_labels_bring_more(value):
     assert value.gain[3].max() > 1e-3 * value.loss.max()
 
 
+@pytest.mark.slow
 def test_labels_without_end_bring_what_perfect_knowledge_would(value, posterior):
     today = bayes_frontier(posterior, PRICES, num_cells=CELLS)
     best = frontier_draws(posterior, PRICES, num_cells=CELLS)

@@ -101,6 +101,7 @@ def test_history_is_that_of_simulated_queries(posterior):
         assert abs(float(tables.wrong_given[j, after, g, h]) - expected) < 5 * noise + 1e-3
 
 
+@pytest.mark.slow
 def test_policies_are_predicted_as_the_exact_recursion_does(posterior, few_records):
     models = posterior.frame.models
     policies = [

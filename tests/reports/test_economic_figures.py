@@ -6,7 +6,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb
 
 from jaxcascade.cascade import Outcome
-from jaxcascade.economics import DeferralCurve, price_map
+from jaxcascade.economics import RECOMMENDED, DeferralCurve, FrontierMap, price_map
 from jaxcascade.errors import InvalidInputError
 from jaxcascade.posterior import Band
 from jaxcascade.reports import economic_figures as figures
@@ -44,6 +44,54 @@ def test_a_map_is_painted_by_system_and_certainty(draws):
     shown = [text.get_text() for text in legend.get_texts()]
     assert shown == [NAMES[s] for s in np.unique(found.choice.best)]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["$0", "$0.0500", "$10.0"]
+
+
+def test_a_map_of_savings_against_the_big_model(draws):
+    names = ("cheap", "dear", RECOMMENDED)
+    found = price_map(draws, np.geomspace(0.1, 100, 7), np.array([0.0, 0.05, 10.0]))
+    losses = np.array(found.choice.expected_loss)[..., [0, 2, 1]]
+    losses[0, :, 2] = np.nan  # one model is recommended
+    several = FrontierMap(names, found._replace(choice=found.choice._replace(expected_loss=losses)))
+    with drawing():
+        drawn = figures.cascade_map(several)
+        drawn.figure.draw_without_rendering()
+    (mesh,) = (p for p in drawn.figure.axes[0].collections if isinstance(p, QuadMesh))
+    shown = np.ma.masked_invalid(np.ma.asarray(mesh.get_array()))
+    saved = 1 - losses[..., 2] / losses[..., 1]
+    assert shown.mask[:, 0].all()
+    assert not shown.mask[:, 1:].any()
+    np.testing.assert_allclose(shown[:, 1:], saved[1:].T)
+    # Blue is what saves, red what costs.
+    for (second, e), value in np.ndenumerate(saved[1:].T):
+        red, _, blue, _ = mesh.get_facecolor().reshape(3, 7, 4)[second, e + 1]
+        if abs(value) > 0.1:
+            assert (blue > red) == (value > 0)
+    assert saved[1:].max() > 0.1
+    assert saved[1:].min() < -0.1
+    assert drawn.title == "Cascades against dear alone"
+    assert figures.cascade_map(several, "cheap").title == "Cascades against cheap alone"
+    with pytest.raises(InvalidInputError, match=r"`big` must be one of cheap, dear"):
+        figures.cascade_map(several, "middle")
+
+
+@pytest.mark.parametrize("seconds", [True, False])
+def test_bars_are_means_and_lines_intervals(draws, seconds):
+    if not seconds:
+        draws = draws._replace(latency_s=np.full((3, 3), np.nan))
+    with drawing():
+        figure = figures.system_bars(draws, NAMES).figure
+        figure.draw_without_rendering()
+    error, cost, latency = figure.axes
+    np.testing.assert_allclose([bar.get_width() for bar in error.patches], [0.4, 0.2, 0.1])
+    np.testing.assert_allclose([bar.get_width() for bar in cost.patches], [100, 500, 1500])
+    expected = [1, 2, 30] if seconds else []
+    np.testing.assert_allclose([bar.get_width() for bar in latency.patches], expected)
+    assert ("not recorded" in [text.get_text() for text in latency.texts]) != seconds
+    # Quantiles of three values, a tenth apart.
+    ends = [line.get_segments()[0][:, 0] for line in error.collections]
+    np.testing.assert_allclose(ends, np.outer([0.4, 0.2, 0.1], [0.91, 1.09]))
+    assert [label.get_text() for label in error.get_yticklabels()] == list(NAMES)
+    assert error.get_ylim()[0] > error.get_ylim()[1], "the first on top"
 
 
 def test_losses_cross_at_the_break_even_prices(draws):
@@ -90,6 +138,7 @@ def test_every_system_needs_its_name(draws):
         lambda: figures.best_system_map(found, NAMES[:2]),
         lambda: figures.loss_by_price(draws, NAMES[:2], np.ones(2)),
         lambda: figures.pareto(draws, [*NAMES, "more"]),
+        lambda: figures.system_bars(draws, NAMES[:2]),
     ):
         with pytest.raises(InvalidInputError, match="name each of the 3 systems"):
             draw()

@@ -8,6 +8,7 @@ from jaxcascade.economics import (
     LoopCurves,
     fail_fast_policy,
     latency_drag,
+    local_linear,
     loop_curves,
     simulated_records,
 )
@@ -42,6 +43,25 @@ def test_tokens_are_medians_in_twentieths(records):
         expected = np.median(records.extra["output_tokens"][order, j].reshape(20, 20), axis=1)
         np.testing.assert_allclose(line.get_ydata(), expected)
         assert line.get_label() == records.models[j]
+
+
+def test_correctness_is_smoothed_on_the_logarithm_of_tokens(records):
+    with drawing():
+        figure = human_figures.correctness_by_tokens(records).figure
+        figure.draw_without_rendering()
+    (ax,) = figure.axes
+    for j, line in enumerate(ax.get_lines()):
+        tokens = records.extra["output_tokens"][:, j]
+        x = line.get_xdata()
+        np.testing.assert_allclose(x[[0, -1]], np.exp(np.quantile(np.log(tokens), [0.01, 0.99])))
+        found = local_linear(np.log(tokens), records.correct[:, j], np.log(x))
+        np.testing.assert_allclose(line.get_ydata(), np.clip(found.value, 0, 1))
+        # Two edges of the band in one outline.
+        heights = ax.collections[j].get_paths()[0].vertices[:, 1]
+        for end in (found.value - found.standard_error, found.value + found.standard_error):
+            assert np.abs(heights[:, None] - np.clip(end, 0, 1)).min(axis=0).max() < 1e-9
+    assert len(ax.get_lines()) == 2
+    assert ax.get_xscale() == "log"
 
 
 def test_the_shaded_area_is_the_drag(records):
@@ -79,7 +99,11 @@ def test_rejection_curves_show_accuracy_and_error(curves):
     assert labels == ["Ask", "Fail fast or ask, 50% spared"]
 
 
-def test_difficulty_must_be_known(records):
+def test_difficulty_and_tokens_must_be_known(records):
+    plain = records.take(np.arange(5))
+    del plain.extra["output_tokens"]
+    with pytest.raises(RecordsError, match="needs the column `output_tokens`"):
+        human_figures.correctness_by_tokens(plain)
     plain = records.take(np.arange(5))
     del plain.extra["difficulty"]
     with pytest.raises(RecordsError, match="needs the column `difficulty`"):

@@ -78,6 +78,18 @@ def test_names_are_escaped(training_page):
     assert "&lt;My&gt; report" in training_page
 
 
+def test_errors_of_all_and_of_answered_queries_are_told_apart(tmp_path, training_page, records):
+    both = ("Error in training, of all queries", "Error in training, of answered ones")
+    for head in both:
+        assert f"<th>{head}</th>" in training_page
+    write_report(
+        tmp_path / "r.html", make_frontier(ODD_NAMES, [Policy.single(ODD_NAMES[0])]), records
+    )
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<th>Error in training</th>" in text
+    assert not [head for head in both if head in text]
+
+
 def test_the_verdict_stands_on_top(training_page, frontier):
     text = escape(verdict(frontier).text)
     assert training_page.index(text) < training_page.index("<table")

@@ -92,6 +92,7 @@ def test_neighbours_that_ask_the_same_way_are_merged():
     )
     assert cascade.expected_error == pytest.approx(0.4 / 3)
     assert cascade.error == pytest.approx(0.5 / 3)
+    assert cascade.error_given_answered == pytest.approx(0.5 / 3 / 0.8)
     assert cascade.cost_usd == pytest.approx(6e-5)
     assert (cascade.latency_s, cascade.abstention) == pytest.approx((0.5, 0.2))
     # Losses of 3 and 0.9 * 3 at the third price.

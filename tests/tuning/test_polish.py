@@ -41,6 +41,7 @@ def grid(num_cells=48):
     return threshold_tables(MODEL, grid_edges(MODEL, num_cells, 0.5))
 
 
+@pytest.mark.slow
 def test_is_the_optimum_of_a_finer_grid():
     """From 48 cells, whose own optimum is up to 6e-5 of the price of an error too high."""
     fine = optimal_thresholds(MODEL, MODEL.cost_usd, ERROR, ALL, 160)
@@ -61,6 +62,7 @@ def test_grid_is_never_better(names):
     assert gain.min() >= -1e-8  # the certified error of the grid's own integrals
 
 
+@pytest.mark.slow
 def test_each_chain_is_polished():
     chains = [(0, 1, 2, 3), (0, 3), (1, 2, 3)]
     each = thresholds_of_each(grid(), MODEL.cost_usd, ERROR, Chains.each(chains))
@@ -106,6 +108,7 @@ def test_no_local_optimum_is_better_and_some_are_much_worse():
     assert max(worse) > 1e-4
 
 
+@pytest.mark.slow
 def test_draws_of_a_model_are_a_batch():
     theta = MODEL.copula.theta * jnp.array([1.0, 1.2])[:, None, None]
     models = [eqx.tree_at(lambda m: m.copula.theta, MODEL, one) for one in theta]

@@ -344,6 +344,7 @@ def test_eight_devices_find_what_one_finds(on_eight):
             np.testing.assert_allclose(on_eight[f"{name}/{i}"], leaf, rtol=rtol, err_msg=name)
 
 
+@pytest.mark.slow
 def test_derivatives_on_eight_devices_are_those_of_plain_calls(on_eight):
     chains = Chains.each(CHAINS[-3:])
     plain = loss_slopes(

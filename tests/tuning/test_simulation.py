@@ -258,6 +258,7 @@ def test_what_comes_third_is_harder_and_what_comes_fourth_is_more():
     assert float(promised.cost_usd) < drawn.cost_usd.mean() - noise
 
 
+@pytest.mark.slow
 def test_rational_tuning_promises_too_much():
     """And passes everything on at the second model, whose level is then all that is remembered."""
     model, error = MODELS["Gumbel"], np.array([0.05, 0.3, 1.0])
