@@ -251,23 +251,41 @@ def cases(pool: Pool, split: Split, limit: Posterior) -> list[Case]:
     return found
 
 
-def summary(found: list[Case]) -> str:
-    """One row for each kind of forecast: how often intervals hold what was counted."""
+MEASURES = ("holds", "with test noise", "holds the model's limit", "miss", "its spread")
+
+
+def grouped(found: list[Case], *names: str) -> dict[tuple, tuple[float, ...]]:
+    """The measures, in their order, of the cases that share the named attributes."""
     groups: dict[tuple, list[Case]] = {}
     for case in found:
-        key = (case.what, case.way, case.size, case.kind, "with" if case.history else "without")
-        groups.setdefault(key, []).append(case)
-    rows = []
-    for key, cases_ in sorted(groups.items(), key=lambda item: tuple(map(str, item[0]))):
-        own = np.mean([one.low <= one.counted <= one.high for one in cases_])
-        told = np.mean([one.told_low <= one.counted <= one.told_high for one in cases_])
-        at_limit = np.mean([one.low <= one.limit <= one.high for one in cases_])
-        missed = [(one.counted - one.mean) / np.hypot(one.spread, one.noise) for one in cases_]
+        groups.setdefault(tuple(getattr(case, name) for name in names), []).append(case)
+    rows = {}
+    for key, alike in sorted(groups.items(), key=lambda item: tuple(map(str, item[0]))):
+        own = np.mean([one.low <= one.counted <= one.high for one in alike])
+        told = np.mean([one.told_low <= one.counted <= one.told_high for one in alike])
+        at_limit = np.mean([one.low <= one.limit <= one.high for one in alike])
+        missed = [(one.counted - one.mean) / np.hypot(one.spread, one.noise) for one in alike]
         numbers = (own, told, at_limit, np.mean(missed), np.std(missed))
-        rows.append((*key, *(f"{number:.2f}" for number in numbers)))
-    header = ("of", "queries", "learnt from", "policy", "history", "holds", "with test noise")
-    header += ("holds the model's limit", "miss", "its spread")
-    return table(header, rows)
+        rows[key] = tuple(round(float(number), 4) for number in numbers)
+    return rows
+
+
+def summary(found: list[Case]) -> str:
+    """One row for each kind of forecast: how often intervals hold what was counted."""
+    rows = [
+        (*key[:-1], "with" if key[-1] else "without", *(f"{number:.2f}" for number in numbers))
+        for key, numbers in grouped(found, "what", "way", "size", "kind", "history").items()
+    ]
+    return table(("of", "queries", "learnt from", "policy", "history", *MEASURES), rows)
+
+
+def by_pool(found: list[Case]) -> list[dict]:
+    """The same for each pool, for machines."""
+    names = ("pool", "what", "way", "size", "kind", "history")
+    return [
+        dict(zip((*names, *MEASURES), (*key, *numbers), strict=True))
+        for key, numbers in grouped(found, *names).items()
+    ]
 
 
 EXPLAINED = """
@@ -297,7 +315,7 @@ def main() -> None:
     pages = ["# Coverage on queries not seen", *(__doc__ or "").splitlines()[1:]]
     pages += [*EXPLAINED.splitlines(), "", summary(found), ""]
     pages.append(f"{given.resamplings} resamplings; {time.perf_counter() - began:.0f} s.")
-    content = {"versions": versions(), "cases": [case._asdict() for case in found]}
+    content = {"versions": versions(), "pools": by_pool(found)}
     write("coverage", content, "\n".join(pages))
 
 
