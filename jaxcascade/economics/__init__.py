@@ -29,6 +29,10 @@ from jaxcascade.economics.budgets import (
     late_share,
     mixed,
 )
+from jaxcascade.economics.candidates import (
+    candidate_ledger,
+    frontier_systems,
+)
 from jaxcascade.economics.cascade_error import (
     CascadeError,
     cascade_error,
@@ -61,7 +65,6 @@ from jaxcascade.economics.elicitation import (
     price_of_error_by_bayes,
 )
 from jaxcascade.economics.frontier_budgets import (
-    candidate_ledger,
     within_budget,
 )
 from jaxcascade.economics.frontier_map import (
@@ -136,7 +139,6 @@ from jaxcascade.economics.segments import (
     SegmentChoice,
     Segments,
     choose_per_segment,
-    frontier_systems,
     loss_from_sharing,
     segment_table,
     segments,

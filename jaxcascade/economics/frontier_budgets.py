@@ -1,36 +1,11 @@
 """Budgets over what a frontier offers: its policies and single models, and mixtures of them."""
 
-import numpy as np
-
 from jaxcascade.cascade import Prices
 from jaxcascade.economics.budgets import Allocation, best_within, late_share
-from jaxcascade.economics.ledger import Ledger, policy_ledger
+from jaxcascade.economics.candidates import candidate_ledger
 from jaxcascade.economics.limits import Limits
-from jaxcascade.economics.segments import frontier_systems
 from jaxcascade.records import Records
 from jaxcascade.tuning import Frontier
-
-
-def candidate_ledger(frontier: Frontier, records: Records) -> Ledger:
-    """Makes the ledger of all recorded single models and of a frontier's distinct policies.
-
-    Args:
-        frontier: See `tune`.
-        records: Labelled runs.
-
-    Returns:
-        Systems are named by their policy in words, see `frontier_systems`.
-
-    Raises:
-        UnknownModelError: The records lack a model that a policy asks.
-    """
-    arranged = frontier.arrange(records)
-    confidence = np.asarray(frontier.calibrate(records))
-    systems = frontier_systems(frontier)
-    for name, runs in zip(frontier.models, (arranged.asked & arranged.labelled).T, strict=True):
-        if not runs.any():
-            del systems[name]
-    return policy_ledger(arranged, confidence, systems)
 
 
 def within_budget(

@@ -10,8 +10,7 @@ from jaxtyping import Array, Float
 from jaxcascade.cascade import Outcome, Prices
 from jaxcascade.economics.best_system import Choice, PriceMap, best_system
 from jaxcascade.economics.bootstrap import bootstrap_outcomes
-from jaxcascade.economics.frontier_budgets import candidate_ledger
-from jaxcascade.economics.segments import frontier_systems
+from jaxcascade.economics.candidates import candidate_ledger, frontier_systems
 from jaxcascade.errors import InvalidInputError
 from jaxcascade.records import Records
 from jaxcascade.tuning import Frontier

@@ -8,10 +8,9 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int, PRNGKeyArray
 
-from jaxcascade.cascade import Outcome, Policy, Prices
+from jaxcascade.cascade import Outcome, Prices
 from jaxcascade.economics.ledger import Ledger
 from jaxcascade.errors import InvalidInputError, RecordsError
-from jaxcascade.tuning import Frontier
 
 NO_GROUP = "(none)"
 
@@ -83,17 +82,6 @@ class LossFromSharing(NamedTuple):
     def gain(self) -> Float[np.ndarray, " g"]:
         """Dollars per query saved in each group; negative where own policies cost."""
         return self.shared_loss - self.own_loss
-
-
-def frontier_systems(frontier: Frontier) -> dict[str, Policy]:
-    """Returns the candidates: single models and the distinct policies of a frontier, in words."""
-    found = {name: Policy.single(name) for name in frontier.models}
-    for number, point in enumerate(frontier.points):
-        if point.policy not in found.values():
-            name = point.policy.describe()
-            # Words round thresholds, so that two policies may read alike.
-            found[f"{name} (point {number})" if name in found else name] = point.policy
-    return found
 
 
 def segments(ledger: Ledger) -> Segments:

@@ -211,6 +211,7 @@ def _reasons(found: Diagnosis) -> str:
 
 def _of_chains(posterior: Posterior) -> tuple[dict[str, float], ...]:
     """Largest R-hat and smallest effective numbers of draws of each site."""
+    # Re-exported without an `__all__`, which pyright takes for private.
     from arviz_stats import ess, rhat  # pyright: ignore[reportPrivateImportUsage]
 
     group = to_datatree(posterior, log_likelihood=False)["posterior"].to_dataset()

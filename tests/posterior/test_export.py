@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+
+# Re-exported without an `__all__`, which pyright takes for private.
 from arviz_stats import loo, summary  # pyright: ignore[reportPrivateImportUsage]
 
 from jaxcascade.calibration import log_pair

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+# Re-exported without an `__all__`, which pyright takes for private.
 from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportUsage]
 from scipy import stats
 
