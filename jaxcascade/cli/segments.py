@@ -13,10 +13,10 @@ from jaxcascade.economics import (
     LossFromSharing,
     SegmentChoice,
     Segments,
+    candidate_ledger,
     choose_per_segment,
-    frontier_systems,
     loss_from_sharing,
-    policy_ledger,
+    recommended_system,
 )
 from jaxcascade.economics import segments as outcomes_by_segment
 from jaxcascade.errors import InvalidInputError
@@ -44,17 +44,11 @@ def segments(arguments: argparse.Namespace) -> None:
     point, prices = _at(frontier, arguments.price_error)
     with verbs._progress() as progress:
         progress("replaying policies")
-        arranged, confidence = frontier.arrange(records), frontier.calibrate(records)
-        systems = {
-            name: policy
-            for name, policy in frontier_systems(frontier).items()
-            if set(policy.rules) <= set(records.models)
-        }
-        ledger = policy_ledger(arranged, confidence, systems)
+        ledger = candidate_ledger(frontier, records)
         progress("judging choices on held-out queries")
         found = _Found(
             prices,
-            list(systems.values()).index(point.policy),
+            ledger.position(recommended_system(frontier, point)),
             ledger.systems,
             outcomes_by_segment(ledger),
             choose_per_segment(ledger, prices),

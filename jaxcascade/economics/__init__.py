@@ -32,6 +32,7 @@ from jaxcascade.economics.budgets import (
 from jaxcascade.economics.candidates import (
     candidate_ledger,
     frontier_systems,
+    recommended_system,
 )
 from jaxcascade.economics.cascade_error import (
     CascadeError,
@@ -236,6 +237,7 @@ __all__ = [
     "policy_ledger",
     "price_map",
     "price_of_error_by_bayes",
+    "recommended_system",
     "rejection_curve",
     "reviewers_needed",
     "router_ledger",

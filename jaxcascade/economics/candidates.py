@@ -5,7 +5,7 @@ import numpy as np
 from jaxcascade.cascade import Policy
 from jaxcascade.economics.ledger import Ledger, policy_ledger
 from jaxcascade.records import Records
-from jaxcascade.tuning import Frontier
+from jaxcascade.tuning import Frontier, Point
 
 
 def frontier_systems(frontier: Frontier) -> dict[str, Policy]:
@@ -17,6 +17,12 @@ def frontier_systems(frontier: Frontier) -> dict[str, Policy]:
             # Words round thresholds, so that two policies may read alike.
             found[f"{name} (point {number})" if name in found else name] = point.policy
     return found
+
+
+def recommended_system(frontier: Frontier, point: Point) -> str:
+    """Returns the name that the policy of a frontier's point has in `frontier_systems`."""
+    named = frontier_systems(frontier).items()
+    return next(name for name, policy in named if policy == point.policy)
 
 
 def candidate_ledger(frontier: Frontier, records: Records) -> Ledger:

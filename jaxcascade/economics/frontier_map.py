@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from jaxcascade.cascade import Outcome, Prices
 from jaxcascade.economics.best_system import Choice, PriceMap, best_system
 from jaxcascade.economics.bootstrap import bootstrap_outcomes
-from jaxcascade.economics.candidates import candidate_ledger, frontier_systems
+from jaxcascade.economics.candidates import candidate_ledger, recommended_system
 from jaxcascade.errors import InvalidInputError
 from jaxcascade.records import Records
 from jaxcascade.tuning import Frontier
@@ -62,11 +62,10 @@ def frontier_map(
         draws = bootstrap_outcomes(key, ledger, num_draws)
         singles = [name for name in frontier.models if name in ledger.systems]
         alone = [ledger.position(name) for name in singles]
-        named = frontier_systems(frontier).items()
         points = []
         for point in frontier.points:
-            name = next(name for name, policy in named if policy == point.policy)
-            points.append(_at_point(draws, alone, ledger.position(name), point.prices, tail))
+            policy = ledger.position(recommended_system(frontier, point))
+            points.append(_at_point(draws, alone, policy, point.prices, tail))
         columns.append(jax.tree.map(lambda *parts: np.stack(parts), *points))
     choice = jax.tree.map(lambda *parts: np.stack(parts, axis=1), *columns)
     systems = (*singles, RECOMMENDED)
