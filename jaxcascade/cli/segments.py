@@ -129,8 +129,8 @@ def _show(found: _Found) -> None:
     )
     show.line(
         f"Best for all: {found.systems[found.choice.shared]}. On held-out queries one policy per "
-        f"group saves {_signed(1000 * total)} per 1,000 queries against one for all (standard "
-        f"error {_signed(1000 * error)})."
+        f"group {'saves' if total >= 0 else 'loses'} {dollars(1000 * abs(total))} per 1,000 queries "
+        f"against one for all (standard error {dollars(1000 * error)})."
     )
 
 
