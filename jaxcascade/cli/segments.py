@@ -127,9 +127,10 @@ def _show(found: _Found) -> None:
         if total > _CLEAR * error
         else "A policy per group does not clearly pay."
     )
+    does = "saves" if total >= 0 else "loses"
     show.line(
         f"Best for all: {found.systems[found.choice.shared]}. On held-out queries one policy per "
-        f"group {'saves' if total >= 0 else 'loses'} {dollars(1000 * abs(total))} per 1,000 queries "
+        f"group {does} {dollars(1000 * abs(total))} per 1,000 queries "
         f"against one for all (standard error {dollars(1000 * error)})."
     )
 
