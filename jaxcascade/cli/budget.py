@@ -9,7 +9,7 @@ from jaxtyping import Float
 from rich.markup import escape
 
 from jaxcascade.cascade import Outcome, Prices
-from jaxcascade.cli import show, verbs
+from jaxcascade.cli import exchange, terminal
 from jaxcascade.economics import (
     Allocation,
     Ledger,
@@ -56,18 +56,18 @@ class _Found(NamedTuple):
 
 def budget(arguments: argparse.Namespace) -> None:
     """Finds the best mixture within limits."""
-    verbs._check_writable(arguments.json)
+    exchange.check_writable(arguments.json)
     limits, minimise = _limits(arguments), _minimised(arguments)
-    frontier, records = load_frontier(arguments.frontier), verbs._read(arguments)
-    with verbs._progress() as progress:
+    frontier, records = load_frontier(arguments.frontier), exchange.read_table(arguments)
+    with exchange.progress_shown() as progress:
         progress("replaying policies")
         ledger = candidate_ledger(frontier, records)
         ledger.outcomes()  # says so, if no query can be compared
         ledger = ledger.take(ledger.known)
         progress("searching within the limits")
         found = _search(ledger, limits, minimise, arguments)
-    if not verbs._write_json(arguments.json, _content(found)):
-        show.remarks(remarks(records))
+    if not exchange.write_json(arguments.json, _content(found)):
+        terminal.remarks(remarks(records))
         _tables(found)
 
 
@@ -157,11 +157,13 @@ def _minimised(arguments: argparse.Namespace) -> str | Prices:
 
 
 def _tables(found: _Found) -> None:
-    mixture = show._table("system", "share of queries")
+    mixture = terminal.table("system", "share of queries")
     for name, share in zip(*found.allocation.mixture, strict=True):
         mixture.add_row(escape(name), f"{100 * share:.1f} %")
-    show._console().print(mixture)
-    rows = show._table("on average", "limit", "attained", "one unit more saves", "chance to hold")
+    terminal.console().print(mixture)
+    rows = terminal.table(
+        "on average", "limit", "attained", "one unit more saves", "chance to hold"
+    )
     prices, given = found.allocation.shadow_prices._asdict(), found.limits.given()
     for name, words in _WORDS.items():
         if name not in found.attained or np.isnan(found.attained[name]):
@@ -174,9 +176,9 @@ def _tables(found: _Found) -> None:
             f"{prices[name]:.4g}" if limited else "",
             f"{found.chances[name]:.0%}" if limited else "",
         )
-    show._console().print(rows)
+    terminal.console().print(rows)
     unit = "dollars" if found.minimise in ("cost_usd", "loss") else _WORDS[found.minimise]
-    show.line(
+    terminal.line(
         f"Minimised: {found.minimise}, to {found.allocation.value:.4g}. Savings are in {unit}, per "
         "unit of the limit. All limits hold at once with a probability of "
         f"{found.chances['all']:.0%}, by the bootstrap over {found.num_queries} queries; on the "
@@ -201,7 +203,7 @@ def _content(found: _Found) -> dict[str, Any]:
             for name, share in zip(*allocation.mixture, strict=True)
         ],
         "limits": found.limits.given(),
-        "attained": {name: show._plain(value) for name, value in found.attained.items()},
+        "attained": {name: exchange.plain(value) for name, value in found.attained.items()},
         "shadow_prices": {
             name: price
             for name, price in allocation.shadow_prices._asdict().items()

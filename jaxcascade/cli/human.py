@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from jaxcascade.calibration import LogisticCalibration, log_odds
 from jaxcascade.cascade import Prices
-from jaxcascade.cli import show, verbs
+from jaxcascade.cli import exchange, terminal
 from jaxcascade.economics import (
     DEEPSEEK_R1,
     LLAMA_405B,
@@ -63,9 +63,9 @@ class _Example(NamedTuple):
 
 def demo(arguments: argparse.Namespace) -> None:
     """Tunes with a person in the loop, and compares with the published rules."""
-    verbs._check_writable(arguments.report, arguments.json)
+    exchange.check_writable(arguments.report, arguments.json)
     keys = jax.random.split(jax.random.key(0), 5)
-    with verbs._progress() as progress:
+    with exchange.progress_shown() as progress:
         progress("simulating models and a person")
         example = _example(keys[0], keys[1])
         price = _price_of_abstention(example)
@@ -98,9 +98,9 @@ def demo(arguments: argparse.Namespace) -> None:
         )
         progress("drawing the report")
         write_human_report(arguments.report, material)
-    if not verbs._write_json(arguments.json, content(material, price)):
+    if not exchange.write_json(arguments.json, content(material, price)):
         _show(material)
-        show.line(f"Report written to {arguments.report}")
+        terminal.line(f"Report written to {arguments.report}")
 
 
 def content(material: HumanMaterial, price_of_abstention: float) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def _notes(utilisation: float, rejection: float) -> list[str]:
 
 
 def _show(material: HumanMaterial) -> None:
-    show.line(material.facts)
+    terminal.line(material.facts)
     for columns in (
         system_columns(material.systems),
         savings_columns(material.savings),
@@ -215,12 +215,12 @@ def _show(material: HumanMaterial) -> None:
     ):
         _print(columns)
     for note in material.notes:
-        show.line(note)
-    show.line(material.verdict)
+        terminal.line(note)
+    terminal.line(material.verdict)
 
 
 def _print(columns: list[markup.Column]) -> None:
-    table = show._table(*(column.head.lower() for column in columns))
+    table = terminal.table(*(column.head.lower() for column in columns))
     for cells in zip(*(column.cells for column in columns), strict=True):
         table.add_row(*(escape(cell) for cell in cells))
-    show._console().print(table)
+    terminal.console().print(table)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from rich.markup import escape
 
-from jaxcascade.cli import show, verbs
+from jaxcascade.cli import exchange, terminal
 from jaxcascade.economics import Monitoring, Watch
 from jaxcascade.economics import monitor as monitor_frontier
 from jaxcascade.records import Records
@@ -18,9 +18,9 @@ _FEW = 0.9
 
 def monitor(arguments: argparse.Namespace) -> None:
     """Tests new records for drift, and with labels for calibration."""
-    verbs._check_writable(arguments.json)
-    frontier, records = load_frontier(arguments.frontier), verbs._read(arguments)
-    with verbs._progress() as progress:
+    exchange.check_writable(arguments.json)
+    frontier, records = load_frontier(arguments.frontier), exchange.read_table(arguments)
+    with exchange.progress_shown() as progress:
         progress("comparing with training")
         found = monitor_frontier(
             jax.random.key(arguments.seed),
@@ -30,8 +30,8 @@ def monitor(arguments: argparse.Namespace) -> None:
             margin=arguments.margin,
             in_order=arguments.in_order,
         )
-    if not verbs._write_json(arguments.json, content(found) | {"in_order": arguments.in_order}):
-        show.remarks(_remarks(frontier, records, found))
+    if not exchange.write_json(arguments.json, content(found) | {"in_order": arguments.in_order}):
+        terminal.remarks(_remarks(frontier, records, found))
         _show(found, arguments.in_order)
 
 
@@ -93,26 +93,26 @@ def _show(found: Monitoring, in_order: bool) -> None:
     if found.calibration is not None:
         names += ("labels", "against calibration", "alarm after")
         columns += _cells(found.calibration)
-    table = show._table(*names)
+    table = terminal.table(*names)
     for row in zip(map(escape, found.models), *columns, strict=True):
         table.add_row(*row)
-    show._console().print(table)
+    terminal.console().print(table)
     watch = found.drift
     order = "in the order of the file" if in_order else "in random order"
-    show.line(
+    terminal.line(
         f"Evidence is the largest e-value on the way, {order}; an alarm takes "
         f"{len(found.models) / watch.alpha:.0f}. Chance of any false one: at most {watch.alpha:g}."
     )
     drifted = [name for name, alarm in zip(found.models, watch.alarms, strict=True) if alarm]
     if drifted:
-        show.line(f"Drift: the confidence of {', '.join(drifted)} is not as in training.")
+        terminal.line(f"Drift: the confidence of {', '.join(drifted)} is not as in training.")
     else:
-        show.line("No drift found: confidence may still be as in training.")
+        terminal.line("No drift found: confidence may still be as in training.")
     if found.calibration is not None:
         alarms = zip(found.models, found.calibration.alarms, strict=True)
         failing = ", ".join(name for name, alarm in alarms if alarm)
         within = f"{100 * found.margin:g} percentage points"
-        show.line(
+        terminal.line(
             f"Calibration fails: {failing} right more or less often than announced, by over "
             f"{within}."
             if failing

@@ -8,7 +8,7 @@ import numpy as np
 from rich.markup import escape
 
 from jaxcascade.cascade import Prices, loss
-from jaxcascade.cli import show, verbs
+from jaxcascade.cli import exchange, terminal
 from jaxcascade.economics import (
     LossFromSharing,
     SegmentChoice,
@@ -39,10 +39,10 @@ class _Found(NamedTuple):
 
 def segments(arguments: argparse.Namespace) -> None:
     """Compares one policy for all with one per group."""
-    verbs._check_writable(arguments.json)
-    frontier, records = load_frontier(arguments.frontier), verbs._read(arguments)
+    exchange.check_writable(arguments.json)
+    frontier, records = load_frontier(arguments.frontier), exchange.read_table(arguments)
     point, prices = _at(frontier, arguments.price_error)
-    with verbs._progress() as progress:
+    with exchange.progress_shown() as progress:
         progress("replaying policies")
         ledger = candidate_ledger(frontier, records)
         progress("judging choices on held-out queries")
@@ -54,7 +54,7 @@ def segments(arguments: argparse.Namespace) -> None:
             choose_per_segment(ledger, prices),
             loss_from_sharing(jax.random.key(arguments.seed), ledger, prices),
         )
-    if not verbs._write_json(arguments.json, _content(found)):
+    if not exchange.write_json(arguments.json, _content(found)):
         _show(found)
 
 
@@ -82,7 +82,7 @@ def _rows(found: _Found) -> list[dict[str, Any]]:
             "loss": float(losses[g]),
             "own_policy": found.systems[choice.own[g]],
             "gain": float(sharing.gain[g]),
-            "gain_standard_error": show._plain(sharing.gain_standard_error[g]),
+            "gain_standard_error": exchange.plain(sharing.gain_standard_error[g]),
         }
         for g, name in enumerate(by_group.names)
     ]
@@ -100,7 +100,7 @@ def _content(found: _Found) -> dict[str, Any]:
 
 
 def _show(found: _Found) -> None:
-    table = show._table(
+    table = terminal.table(
         *("group", "queries", "wrong", "cost per 1,000", "loss per 1,000"),
         *("policy", "own saves per 1,000", "+-"),
     )
@@ -109,26 +109,26 @@ def _show(found: _Found) -> None:
         table.add_row(
             escape(row["group"]),
             str(row["num_queries"]),
-            show._percent(row["error"]),
+            terminal.percent(row["error"]),
             dollars(1000 * row["cost_usd"]),
             dollars(1000 * row["loss"]),
             escape(row["own_policy"]),
             _signed(1000 * row["gain"]),
             "" if error is None else _signed(1000 * error),
         )
-    show.line(
+    terminal.line(
         f"At {dollars(float(found.prices.error))} per error. Wrong, cost and loss are of the "
         f"frontier's policy, {found.systems[found.policy]}; each group's own policy stands beside."
     )
-    show._console().print(table)
+    terminal.console().print(table)
     total, error = found.sharing.total_gain, found.sharing.total_standard_error
-    show.line(
+    terminal.line(
         "A policy per group pays."
         if total > _CLEAR * error
         else "A policy per group does not clearly pay."
     )
     does = "saves" if total >= 0 else "loses"
-    show.line(
+    terminal.line(
         f"Best for all: {found.systems[found.choice.shared]}. On held-out queries one policy per "
         f"group {does} {dollars(1000 * abs(total))} per 1,000 queries "
         f"against one for all (standard error {dollars(1000 * error)})."

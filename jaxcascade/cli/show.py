@@ -8,12 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from jaxcascade.calibration import Calibrator, auroc, ece
 from jaxcascade.cascade import CascadeFit, observations, transforms
+from jaxcascade.cli import exchange, terminal
 from jaxcascade.economics import error_given_answered
 from jaxcascade.numerics.distance import cramer_von_mises
 from jaxcascade.records import Records
@@ -29,36 +28,25 @@ from jaxcascade.tuning import (
     verdict,
 )
 
-_MIN_WIDTH = 120
-
-
-def line(text: str) -> None:
-    """Prints a line."""
-    _console().print(escape(text))
-
-
-def remarks(lines: list[str]) -> None:
-    """Prints what the user should know, one note a line."""
-    for text in lines:
-        line(f"Note: {text}")
-
 
 def records(table: Records) -> None:
     """Prints how large the records are and what each model is like."""
     summary = table.summary()
-    line(f"{summary.num_queries} queries, {summary.num_models} models")
-    rows = _table("model", "right", "cost per 1,000", "seconds", "certain", "missing", "unlabelled")
+    terminal.line(f"{summary.num_queries} queries, {summary.num_models} models")
+    rows = terminal.table(
+        "model", "right", "cost per 1,000", "seconds", "certain", "missing", "unlabelled"
+    )
     for j, name in enumerate(table.models):
         rows.add_row(
             escape(name),
-            _percent(summary.accuracy[name]),
+            terminal.percent(summary.accuracy[name]),
             dollars(1000 * summary.mean_cost_usd[name]),
             _seconds(table, j),
-            _percent(summary.certain[name]),
+            terminal.percent(summary.certain[name]),
             str(summary.missing[name] or ""),
             str(summary.unlabelled[name] or ""),
         )
-    _console().print(rows)
+    terminal.console().print(rows)
 
 
 def signal_remarks(frontier: Frontier) -> list[str]:
@@ -79,20 +67,20 @@ def _informative(calibrators: Calibrator) -> Bool[Array, " k"]:
 def frontier(found: Frontier) -> None:
     """Prints the verdict and the recommended policies."""
     _policies(policy_rows(found), "held out", found.bands)
-    line(verdict(found).text)
+    terminal.line(verdict(found).text)
 
 
 def evaluation(found: Frontier, seen: Evaluation) -> None:
     """Prints the verdict and what the policies did."""
     _policies(policy_rows(found, seen), "evaluated", found.bands)
-    line(verdict(found, seen).text)
+    terminal.line(verdict(found, seen).text)
 
 
 def _policies(rows: Sequence[PolicyRow], source: str, bands: Bands | None) -> None:
     sure = [] if bands is None else [f"{bands.level:.0%} of posterior", "better"]
     gives_up = any(row.abstention > 0 for row in rows)
     wrong = ["wrong, of all", "wrong, of answered"] if gives_up else ["wrong"]
-    table = _table(
+    table = terminal.table(
         *("price of an error", "policy", *wrong, *sure),
         *("cost per 1,000", f"saved, {source}", "+-"),
     )
@@ -102,14 +90,14 @@ def _policies(rows: Sequence[PolicyRow], source: str, bands: Bands | None) -> No
         table.add_row(
             low if low == high else f"{low} to {high}",
             escape(row.policy),
-            _percent(row.error),
-            *([_percent(row.error_given_answered)] if gives_up else []),
-            *([] if bands is None else [ends, _percent(row.beats_single)]),
+            terminal.percent(row.error),
+            *([terminal.percent(row.error_given_answered)] if gives_up else []),
+            *([] if bands is None else [ends, terminal.percent(row.beats_single)]),
             dollars(1000 * row.cost_usd),
-            _percent(row.saving),
-            _percent(row.saving_standard_error),
+            terminal.percent(row.saving),
+            terminal.percent(row.saving_standard_error),
         )
-    _console().print(table)
+    terminal.console().print(table)
 
 
 class FitRow(NamedTuple):
@@ -169,7 +157,7 @@ def _fit_row(
 
 def fit(found: CascadeFit, rows: list[FitRow]) -> None:
     """Prints calibration and goodness of fit per model, and Kendall's tau per pair."""
-    table = _table(
+    table = terminal.table(
         "model",
         "ECE",
         "AUROC",
@@ -182,26 +170,26 @@ def fit(found: CascadeFit, rows: list[FitRow]) -> None:
     for row in rows:
         table.add_row(
             escape(row.model),
-            _percent(row.ece),
+            terminal.percent(row.ece),
             f"{row.auroc:.3f}",
             f"{row.distance:.3f}",
             f"{row.low:.3f} to {row.high:.3f}",
-            _percent(row.atom_low),
-            _percent(row.atom_high),
+            terminal.percent(row.atom_low),
+            terminal.percent(row.atom_high),
             "yes" if row.informative else "none",
         )
-    _console().print(table)
+    terminal.console().print(table)
     taus = np.asarray(found.model.copula.tau)
-    pairs = _table("Kendall's tau", *(str(j + 1) for j in range(len(rows))))
+    pairs = terminal.table("Kendall's tau", *(str(j + 1) for j in range(len(rows))))
     for i, row in enumerate(rows):
         cells = ["" if i == j else f"{taus[i, j]:.2f}" for j in range(len(rows))]
         pairs.add_row(f"{i + 1} {escape(row.model)}", *cells)
-    _console().print(pairs)
+    terminal.console().print(pairs)
 
 
 def gains(found: Prospects, models: Sequence[str]) -> None:
     """Prints what any policy could save under the model."""
-    table = _table(
+    table = terminal.table(
         "price of an error", "best single model", "loses", "no policy loses less than", "saved"
     )
     for p, price in enumerate(found.error_prices):
@@ -211,15 +199,17 @@ def gains(found: Prospects, models: Sequence[str]) -> None:
             escape(models[int(found.best_single[p])]),
             dollars(1000 * float(found.single_loss[p])),
             dollars(1000 * lower) if np.isfinite(lower) else "unknown",
-            f"at most {_percent(found.most_saved[p])}" if np.isfinite(lower) else "unknown",
+            f"at most {terminal.percent(found.most_saved[p])}" if np.isfinite(lower) else "unknown",
         )
-    line("Were the fitted model true, per 1,000 queries:")
-    _console().print(table)
+    terminal.line("Were the fitted model true, per 1,000 queries:")
+    terminal.console().print(table)
     gap = found.bounds.gap
     if np.isfinite(gap):
-        line(f"Some policy comes within {gap:.1%} of these bounds. On unseen queries, see `tune`.")
+        terminal.line(
+            f"Some policy comes within {gap:.1%} of these bounds. On unseen queries, see `tune`."
+        )
     else:
-        line("No bounds: a copula here is not known to be stochastically increasing.")
+        terminal.line("No bounds: a copula here is not known to be stochastically increasing.")
 
 
 def check_json(
@@ -229,7 +219,9 @@ def check_json(
     names = [found.model.models[j] for j in promised.best_single]
     return {
         "num_queries": table.num_queries,
-        "models": [{name: _plain(value) for name, value in row._asdict().items()} for row in rows],
+        "models": [
+            {name: exchange.plain(value) for name, value in row._asdict().items()} for row in rows
+        ],
         "kendall_tau": np.asarray(found.model.copula.tau).tolist(),
         "copula_log_likelihood": np.asarray(found.copula_log_likelihood).tolist(),
         "marginal_log_likelihood": np.asarray(found.marginal_log_likelihood).tolist(),
@@ -238,8 +230,8 @@ def check_json(
                 "error_price": float(promised.error_prices[p]),
                 "best_single": name,
                 "single_loss": float(promised.single_loss[p]),
-                "loss_at_least": _plain(promised.bounds.lower[p]),
-                "loss_at_most": _plain(promised.bounds.upper[p]),
+                "loss_at_least": exchange.plain(promised.bounds.lower[p]),
+                "loss_at_most": exchange.plain(promised.bounds.upper[p]),
             }
             for p, name in enumerate(names)
         ],
@@ -266,11 +258,11 @@ def evaluation_json(found: Frontier, seen: Evaluation) -> dict[str, Any]:
     points = [
         point
         | {
-            "error": _plain(seen.outcome.error[p]),
-            "error_given_answered": _plain(of_answered[p]),
-            "abstention": _plain(seen.outcome.abstention[p]),
-            "cost_usd": _plain(seen.outcome.cost_usd[p]),
-            "latency_s": _plain(seen.outcome.latency_s[p]),
+            "error": exchange.plain(seen.outcome.error[p]),
+            "error_given_answered": exchange.plain(of_answered[p]),
+            "abstention": exchange.plain(seen.outcome.abstention[p]),
+            "cost_usd": exchange.plain(seen.outcome.cost_usd[p]),
+            "latency_s": exchange.plain(seen.outcome.latency_s[p]),
             "answered_by": _shares(found, seen.outcome.answered_by[p]),
             "loss": float(seen.loss[p]),
             "single_loss": float(seen.single_loss[p]),
@@ -281,10 +273,10 @@ def evaluation_json(found: Frontier, seen: Evaluation) -> dict[str, Any]:
     ]
     singles = {
         name: {
-            "error": _plain(seen.singles.error[j]),
-            "accuracy": _plain(1.0 - float(seen.singles.error[j])),
-            "cost_usd": _plain(seen.singles.cost_usd[j]),
-            "latency_s": _plain(seen.singles.latency_s[j]),
+            "error": exchange.plain(seen.singles.error[j]),
+            "accuracy": exchange.plain(1.0 - float(seen.singles.error[j])),
+            "cost_usd": exchange.plain(seen.singles.cost_usd[j]),
+            "latency_s": exchange.plain(seen.singles.latency_s[j]),
         }
         for j, name in enumerate(found.models)
     }
@@ -309,7 +301,7 @@ def _points_json(found: Frontier) -> list[dict[str, Any]]:
                 "error": bands.error[p].tolist(),
                 "cost_usd": bands.cost_usd[p].tolist(),
                 "loss": bands.loss[p].tolist(),
-                "beats_single": _plain(bands.beats_single[p]),
+                "beats_single": exchange.plain(bands.beats_single[p]),
             }
         }
         for p, point in enumerate(points)
@@ -322,12 +314,12 @@ def _point_json(point: Point) -> dict[str, Any]:
         "policy": point.policy.describe(),
         "kind": point.kind,
         "best_single": point.best_single,
-        "expected_error": _plain(point.expected.error),
-        "expected_error_given_answered": _plain(error_given_answered(point.expected)),
-        "expected_cost_usd": _plain(point.expected.cost_usd),
-        "training_error": _plain(point.training.error),
-        "training_error_given_answered": _plain(error_given_answered(point.training)),
-        "training_cost_usd": _plain(point.training.cost_usd),
+        "expected_error": exchange.plain(point.expected.error),
+        "expected_error_given_answered": exchange.plain(error_given_answered(point.expected)),
+        "expected_cost_usd": exchange.plain(point.expected.cost_usd),
+        "training_error": exchange.plain(point.training.error),
+        "training_error_given_answered": exchange.plain(error_given_answered(point.training)),
+        "training_cost_usd": exchange.plain(point.training.cost_usd),
     }
 
 
@@ -335,40 +327,14 @@ def _verdict_json(found: Verdict) -> dict[str, Any]:
     return {
         "text": found.text,
         "source": found.source,
-        "saving": _plain(found.saving),
-        "saving_standard_error": _plain(found.saving_standard_error),
+        "saving": exchange.plain(found.saving),
+        "saving_standard_error": exchange.plain(found.saving_standard_error),
         "pays": [price_range._asdict() for price_range in found.pays],
     }
 
 
 def _shares(found: Frontier, shares: Any) -> dict[str, float]:
     return dict(zip(found.models, np.asarray(shares, float).tolist(), strict=True))
-
-
-def _plain(value: Any) -> Any:
-    """Returns what JSON can hold: NaN and infinities become null."""
-    if isinstance(value, str | bool):
-        return value
-    return float(value) if np.isfinite(value) else None
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 or column == "policy" else "right")
-    return table
-
-
-def _console() -> Console:
-    """Writes to standard output; when that is no terminal, wide enough not to break the tables."""
-    console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal and console.width < _MIN_WIDTH:
-        return Console(highlight=False, width=_MIN_WIDTH)
-    return console
-
-
-def _percent(share: float) -> str:
-    return "" if np.isnan(share) else f"{100 * share:.1f} %"
 
 
 def _seconds(table: Records, j: int) -> str:

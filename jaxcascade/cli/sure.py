@@ -7,7 +7,7 @@ from jaxtyping import Float
 from rich.markup import escape
 
 from jaxcascade.cascade import Policy, Prices
-from jaxcascade.cli import show
+from jaxcascade.cli import terminal
 from jaxcascade.posterior import (
     Band,
     Posterior,
@@ -87,8 +87,8 @@ def tables(posterior: Posterior, diagnosis: Diagnosis, found: list[PriceAnswer])
     _parameters(posterior)
     _pairs(posterior)
     _prices(found)
-    show.line(f"{diagnosis.text}.")
-    show.remarks([f"{message}." for message in diagnosis.messages])
+    terminal.line(f"{diagnosis.text}.")
+    terminal.remarks([f"{message}." for message in diagnosis.messages])
 
 
 def _parameters(posterior: Posterior) -> None:
@@ -99,25 +99,25 @@ def _parameters(posterior: Posterior) -> None:
         "at highest": lambda s: s["atoms"][..., 2],
     }
     bands = {name: pointwise_band(of(posterior.sites), LEVEL) for name, of in names.items()}
-    table = show._table("model", *names)
+    table = terminal.table("model", *names)
     for j, model in enumerate(posterior.frame.models):
         cells = (_interval(band, j, percent=name != "slope") for name, band in bands.items())
         table.add_row(escape(model), *cells)
-    show._console().print(table)
+    terminal.console().print(table)
 
 
 def _pairs(posterior: Posterior) -> None:
     models = posterior.frame.models
     bands = [pointwise_band(posterior.sites[name], LEVEL) for name in ("tau", "history")]
-    table = show._table("pair", "Kendall's tau", "what the first adds")
+    table = terminal.table("pair", "Kendall's tau", "what the first adds")
     for number, (i, j) in enumerate(posterior.pairs):
         cells = (_interval(band, number, percent=False) for band in bands)
         table.add_row(escape(f"{models[i]} > {models[j]}"), *cells)
-    show._console().print(table)
+    terminal.console().print(table)
 
 
 def _prices(found: list[PriceAnswer]) -> None:
-    table = show._table(
+    table = terminal.table(
         *("price of an error", "policy", "loss per 1,000", "beats single", f"by {MARGIN:.0%}"),
         "has a part",
     )
@@ -132,7 +132,7 @@ def _prices(found: list[PriceAnswer]) -> None:
             f"{row.beats_by:.0%}",
             escape(", ".join(f"{name} {share:.0%}" for name, share in likely.items())),
         )
-    show._console().print(table)
+    terminal.console().print(table)
 
 
 def _interval(band: Band, at: int, percent: bool) -> str:

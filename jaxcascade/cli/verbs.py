@@ -1,10 +1,8 @@
 """What each verb of the command line does: read, call, show."""
 
 import argparse
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import jax
@@ -22,7 +20,7 @@ from jaxcascade.calibration import (
     two_sided,
 )
 from jaxcascade.cascade import ACCEPT, CascadeModel, Prices, fit_cascade
-from jaxcascade.cli import human, show, sure
+from jaxcascade.cli import exchange, human, show, sure, terminal
 from jaxcascade.copulas import (
     Clayton,
     Copula,
@@ -41,9 +39,7 @@ from jaxcascade.posterior.export import check_name, save_posterior
 from jaxcascade.records import (
     Records,
     example_records,
-    read_records,
     remarks,
-    replaced_file,
     write_table,
 )
 from jaxcascade.reports import write_report
@@ -106,9 +102,9 @@ def demo(arguments: argparse.Namespace) -> None:
     if arguments.scenario == "human":
         human.demo(arguments)
         return
-    _check_writable(arguments.report, arguments.json)
+    exchange.check_writable(arguments.report, arguments.json)
     train, test = example_records("train"), example_records("test")
-    with _progress() as progress:
+    with exchange.progress_shown() as progress:
         tuned = tune_frontier(jax.random.key(0), train, progress=progress)
         tuned, _ = _with_bands(tuned, train, 0, _NUM_DRAWS, progress)
         progress("evaluating on queries that were held back")
@@ -118,23 +114,23 @@ def demo(arguments: argparse.Namespace) -> None:
             arguments.report, tuned.frontier, test, model=tuned.fit.model, evaluation=evaluation
         )
     content = show.evaluation_json(tuned.frontier, evaluation)
-    if not _write_json(arguments.json, content):
+    if not exchange.write_json(arguments.json, content):
         show.records(train)
         show.evaluation(tuned.frontier, evaluation)
-        show.line(f"Report written to {arguments.report}")
+        terminal.line(f"Report written to {arguments.report}")
 
 
 def tune(arguments: argparse.Namespace) -> None:
     """Recommends policies and says whether a cascade pays."""
-    _check_writable(arguments.out, arguments.report, arguments.json)
+    exchange.check_writable(arguments.out, arguments.report, arguments.json)
     if arguments.draws < 0 or 0 < arguments.draws < _FEWEST_DRAWS:
         raise InvalidInputError(
             f"`--draws` must be 0, for no intervals, or at least {_FEWEST_DRAWS}; got "
             f"{arguments.draws}."
         )
     error_prices = _error_prices(arguments.prices)
-    records = _read(arguments)
-    with _progress() as progress:
+    records = exchange.read_table(arguments)
+    with exchange.progress_shown() as progress:
         tuned = tune_frontier(
             jax.random.key(arguments.seed),
             records,
@@ -151,7 +147,7 @@ def tune(arguments: argparse.Namespace) -> None:
             write_report(arguments.report, tuned.frontier, records, model=tuned.fit.model)
     if arguments.out:
         save_frontier(tuned.frontier, arguments.out)
-    if not _write_json(arguments.json, show.frontier_json(tuned.frontier)):
+    if not exchange.write_json(arguments.json, show.frontier_json(tuned.frontier)):
         _show_tuned(records, tuned, doubts, arguments)
 
 
@@ -184,39 +180,39 @@ def _show_tuned(
     records: Records, tuned: Tuned, doubts: list[str], arguments: argparse.Namespace
 ) -> None:
     show.records(records)
-    show.remarks([*remarks(records), *show.signal_remarks(tuned.frontier), *doubts])
+    terminal.remarks([*remarks(records), *show.signal_remarks(tuned.frontier), *doubts])
     show.frontier(tuned.frontier)
     for name, path in (("Frontier", arguments.out), ("Report", arguments.report)):
         if path:
-            show.line(f"{name} written to {path}")
+            terminal.line(f"{name} written to {path}")
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Replays a frontier on records that it has not seen."""
-    _check_writable(arguments.report, arguments.json)
-    frontier, records = load_frontier(arguments.frontier), _read(arguments)
-    with _progress() as progress:
+    exchange.check_writable(arguments.report, arguments.json)
+    frontier, records = load_frontier(arguments.frontier), exchange.read_table(arguments)
+    with exchange.progress_shown() as progress:
         progress("replaying policies")
         evaluation = evaluate_frontier(frontier, records)
         if arguments.report:
             progress("drawing the report")
             write_report(arguments.report, frontier, records, evaluation=evaluation)
-    if not _write_json(arguments.json, show.evaluation_json(frontier, evaluation)):
-        show.remarks(remarks(records))
+    if not exchange.write_json(arguments.json, show.evaluation_json(frontier, evaluation)):
+        terminal.remarks(remarks(records))
         show.evaluation(frontier, evaluation)
         if arguments.report:
-            show.line(f"Report written to {arguments.report}")
+            terminal.line(f"Report written to {arguments.report}")
 
 
 def replay(arguments: argparse.Namespace) -> None:
     """Writes each query's way through the models."""
-    _check_writable(arguments.out)
-    frontier, records = load_frontier(arguments.frontier), _read(arguments)
-    with _progress() as progress:
+    exchange.check_writable(arguments.out)
+    frontier, records = load_frontier(arguments.frontier), exchange.read_table(arguments)
+    with exchange.progress_shown() as progress:
         progress("replaying policies")
         write_table(_decisions(frontier, records), arguments.out)
     num_points, num_queries = len(frontier.points), records.num_queries
-    show.line(
+    terminal.line(
         f"{num_points * num_queries} decisions ({num_points} points, {num_queries} queries) "
         f"written to {arguments.out}"
     )
@@ -224,16 +220,16 @@ def replay(arguments: argparse.Namespace) -> None:
 
 def posterior(arguments: argparse.Namespace) -> None:
     """Says how sure the records make us."""
-    _check_writable(arguments.out, arguments.json)
+    exchange.check_writable(arguments.out, arguments.json)
     if arguments.out:
         check_name(arguments.out)
     elif arguments.predictive:
         raise InvalidInputError("`--predictive` needs a file to write into: add `--out FILE`.")
     error_prices, method = _error_prices(arguments.prices), _inference(arguments)
-    records = _read(arguments)
+    records = exchange.read_table(arguments)
     _require_queries(records)
     of_draws, of_predictions = jax.random.split(jax.random.key(arguments.seed))
-    with _progress() as progress:
+    with exchange.progress_shown() as progress:
         draws = infer(
             of_draws,
             records,
@@ -260,12 +256,12 @@ def posterior(arguments: argparse.Namespace) -> None:
                 key=of_predictions if arguments.predictive else None,
                 log_likelihood=arguments.predictive,
             )
-    if not _write_json(arguments.json, sure.content(draws, diagnosis, answers)):
+    if not exchange.write_json(arguments.json, sure.content(draws, diagnosis, answers)):
         show.records(records)
-        show.remarks(remarks(records))
+        terminal.remarks(remarks(records))
         sure.tables(draws, diagnosis, answers)
         if arguments.out:
-            show.line(f"Posterior written to {arguments.out}")
+            terminal.line(f"Posterior written to {arguments.out}")
 
 
 def _inference(arguments: argparse.Namespace) -> Laplace | Nuts | Variational:
@@ -300,17 +296,17 @@ def _require_queries(records: Records) -> None:
 
 def check(arguments: argparse.Namespace) -> None:
     """Describes the records and how well the model fits them."""
-    _check_writable(arguments.json)
-    records = _read(arguments)
-    with _progress() as progress:
+    exchange.check_writable(arguments.json)
+    records = exchange.read_table(arguments)
+    with exchange.progress_shown() as progress:
         progress("fitting the joint model")
         fit = fit_cascade(records, **_fit_settings(arguments))
         rows = show.fit_rows(fit, records)
         progress("bounding what policies can save")
         promised = _prospects(fit.model)
-    if not _write_json(arguments.json, show.check_json(fit, rows, promised, records)):
+    if not exchange.write_json(arguments.json, show.check_json(fit, rows, promised, records)):
         show.records(records)
-        show.remarks(remarks(records))
+        terminal.remarks(remarks(records))
         show.fit(fit, rows)
         if records.num_models > 1:
             show.gains(promised, fit.model.models)
@@ -350,14 +346,6 @@ def _decisions(frontier: Frontier, records: Records) -> pa.Table:
     return pa.table(columns)
 
 
-def _read(arguments: argparse.Namespace) -> Records:
-    records = read_records(arguments.table, prices=arguments.token_prices)
-    models = getattr(arguments, "models", None)
-    if models == []:
-        raise InvalidInputError("`--models` must name at least one model; it names none.")
-    return records if models is None else records.select(models)
-
-
 def _fit_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "calibration": _CALIBRATIONS[arguments.calibration](),
@@ -380,42 +368,3 @@ def _error_prices(words: list[str] | None) -> np.ndarray | None:
             f"number of points; got {' '.join(words)}."
         )
     return np.geomspace(low, high, count)
-
-
-def _check_writable(*paths: str | None) -> None:
-    """Finds out before the work, not after it, that a result has nowhere to go."""
-    for path in paths:
-        if not path or path == "-":
-            continue
-        if not Path(path).absolute().parent.is_dir():
-            raise InvalidInputError(
-                f"There is no folder {Path(path).parent} to write {Path(path).name} into."
-            )
-        if Path(path).is_dir():
-            raise InvalidInputError(f"{path} is a folder; give the name of a file to write.")
-
-
-def _write_json(path: str | None, content: dict[str, Any]) -> bool:
-    """Writes JSON to a file or standard output; returns whether it has taken the tables' place."""
-    if path is None:
-        return False
-    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-    if path == "-":
-        print(text)
-        return True
-    with replaced_file(path) as temporary:
-        Path(temporary).write_text(text + "\n", encoding="utf-8")
-    return False
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Shows the present step on standard error, if that is a terminal."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda step: None
-        return
-    with console.status("starting") as status:
-        yield lambda step: status.update(f"{step} ...")

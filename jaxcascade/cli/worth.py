@@ -9,7 +9,7 @@ import numpy as np
 from rich.markup import escape
 
 from jaxcascade.cascade import Outcome
-from jaxcascade.cli import show, verbs
+from jaxcascade.cli import exchange, terminal
 from jaxcascade.economics import (
     RECOMMENDED,
     BeliefChoice,
@@ -67,27 +67,27 @@ class _Found(NamedTuple):
 
 def worth(arguments: argparse.Namespace) -> None:
     """Says what systems are worth at given prices."""
-    verbs._check_writable(arguments.report, arguments.json)
+    exchange.check_writable(arguments.report, arguments.json)
     belief = _belief(arguments.elicit_error)
     prices = _prices(arguments, belief)
     metrics = _metric_prices(arguments.metric)
     frontier = load_frontier(arguments.frontier) if arguments.frontier else None
-    records = verbs._read(arguments)
-    with verbs._progress() as progress:
+    records = exchange.read_table(arguments)
+    with exchange.progress_shown() as progress:
         progress("replaying systems")
         ledger, notes = _ledger(records, frontier, prices, metrics)
         found = _judged(arguments, ledger, records, prices, belief, progress)
         if arguments.report:
             progress("drawing the report")
             _write_report(arguments, found, records)
-    if not verbs._write_json(arguments.json, _content(found)):
-        show.remarks([*remarks(records), *notes])
+    if not exchange.write_json(arguments.json, _content(found)):
+        terminal.remarks([*remarks(records), *notes])
         for _, columns in _tables(found):
             _print(columns)
         for text in _verdict(found):
-            show.line(text)
+            terminal.line(text)
         if arguments.report:
-            show.line(f"Report written to {arguments.report}")
+            terminal.line(f"Report written to {arguments.report}")
 
 
 def _judged(
@@ -310,10 +310,10 @@ def _number(value: float) -> str:
 
 
 def _print(columns: list[Column]) -> None:
-    table = show._table(*(column.head for column in columns))
+    table = terminal.table(*(column.head for column in columns))
     for cells in zip(*(column.cells for column in columns), strict=True):
         table.add_row(*map(escape, cells))
-    show._console().print(table)
+    terminal.console().print(table)
 
 
 def _write_report(arguments: argparse.Namespace, found: _Found, records: Records) -> None:
@@ -331,7 +331,7 @@ def _write_report(arguments: argparse.Namespace, found: _Found, records: Records
 def _content(found: _Found) -> dict[str, Any]:
     """Returns everything as JSON can hold it."""
     names, mean = found.ledger.systems, found.ledger.outcomes()
-    plain = show._plain
+    plain = exchange.plain
     systems = [
         {
             "system": name,
