@@ -35,7 +35,7 @@ from jaxcascade.errors import InferenceError, InvalidInputError
 from jaxcascade.marginals import BetaMixtureMethod, HistogramMethod, MarginalMethod
 from jaxcascade.posterior import Laplace, Nuts, Variational, has_one_signal, infer, with_bands
 from jaxcascade.posterior.diagnostics import BAD, GOOD, diagnose, refusal
-from jaxcascade.posterior.export import check_name, save_posterior
+from jaxcascade.posterior.storage import check_name, save_posterior
 from jaxcascade.records import (
     Records,
     example_records,

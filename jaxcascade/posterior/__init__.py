@@ -12,11 +12,7 @@ from jaxcascade.posterior.evidence import (
     Frame,
     has_one_signal,
 )
-from jaxcascade.posterior.export import (
-    load_posterior,
-    save_posterior,
-    to_datatree,
-)
+from jaxcascade.posterior.export import to_datatree
 from jaxcascade.posterior.frontiers import (
     Band,
     BayesFrontier,
@@ -62,6 +58,7 @@ from jaxcascade.posterior.simulate import (
     prior_draws,
     simulate,
 )
+from jaxcascade.posterior.storage import load_posterior, save_posterior
 from jaxcascade.posterior.tables import (
     draw_tables,
     shared_grid,

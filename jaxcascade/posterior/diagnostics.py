@@ -113,33 +113,7 @@ def diagnose(posterior: Posterior, limits: Limits = LIMITS) -> Diagnosis:
     pareto_k = _named(blocks, told.get("pareto_k"))
     gradient_norm = _named(blocks, told.get("gradient_norm"))
     diverging = float(np.mean(np.asarray(told["diverging"]))) if "diverging" in told else np.nan
-    found = [
-        *(
-            _Found(f"R-hat of `{n}` is {{:.3f}}", v, _limits(n, limits.r_hat, np.inf))
-            for n, v in r_hat.items()
-        ),
-        *(
-            _Found(
-                f"`{n}` has {{:.0f}} effective draws ({part})",
-                v,
-                _limits(n, limits.effective, -np.inf),
-            )
-            for part, effective in (("bulk", bulk), ("tails", tail))
-            for n, v in effective.items()
-        ),
-        *(
-            _Found(f"Pareto k of `{n}` is {{:.2f}}", v, limits.pareto_k)
-            for n, v in pareto_k.items()
-        ),
-        *(
-            _Found(f"the gradient at the mode of `{n}` is {{:.2g}}", v, limits.gradient_norm)
-            for n, v in gradient_norm.items()
-        ),
-    ]
-    if "diverging" in told:
-        found.append(
-            _Found("the share of divergent draws is {:.3f}", diverging, limits.divergences)
-        )
+    found = _findings(r_hat, (bulk, tail), diverging, pareto_k, gradient_norm, limits)
     ranks = [_rank(one) for one in found]
     messages = [
         f"{one.text.format(one.value)} (doubtful from {one.limits[0]:g}, bad from "
@@ -164,6 +138,42 @@ def diagnose(posterior: Posterior, limits: Limits = LIMITS) -> Diagnosis:
         pareto_k,
         gradient_norm,
     )
+
+
+def _findings(
+    r_hat: dict[str, float],
+    effective: tuple[dict[str, float], dict[str, float]],
+    diverging: float,
+    pareto_k: dict[str, float],
+    gradient_norm: dict[str, float],
+    limits: Limits,
+) -> list[_Found]:
+    """Every number there is, with the sentence that tells it."""
+    every = [
+        *(
+            _Found(f"R-hat of `{n}` is {{:.3f}}", v, _limits(n, limits.r_hat, np.inf))
+            for n, v in r_hat.items()
+        ),
+        *(
+            _Found(
+                f"`{n}` has {{:.0f}} effective draws ({part})",
+                v,
+                _limits(n, limits.effective, -np.inf),
+            )
+            for part, numbers in zip(("bulk", "tails"), effective, strict=True)
+            for n, v in numbers.items()
+        ),
+        *(
+            _Found(f"Pareto k of `{n}` is {{:.2f}}", v, limits.pareto_k)
+            for n, v in pareto_k.items()
+        ),
+        *(
+            _Found(f"the gradient at the mode of `{n}` is {{:.2g}}", v, limits.gradient_norm)
+            for n, v in gradient_norm.items()
+        ),
+    ]
+    share = _Found("the share of divergent draws is {:.3f}", diverging, limits.divergences)
+    return every if np.isnan(diverging) else [*every, share]
 
 
 def _limits(name: str, limits: tuple[float, float], never: float) -> tuple[float, float]:

@@ -1,16 +1,14 @@
 """The report on what answers are worth: one file with the verdict, the tables and the figures."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from jaxcascade._version import __version__
 from jaxcascade.cascade import Outcome
 from jaxcascade.economics import DeferralCurve, price_map
-from jaxcascade.records import replaced_file
-from jaxcascade.reports import markup
+from jaxcascade.reports import assembly, markup
 from jaxcascade.reports.markup import Column
 
 if TYPE_CHECKING:
@@ -60,27 +58,24 @@ def write_economics_report(
     Raises:
         FileFormatError: The folder does not exist.
     """
-    with replaced_file(path) as temporary:
-        parts = [markup.text("h1", title), *(markup.text("p", one, "verdict") for one in verdict)]
-        for heading, columns in tables:
-            parts += [markup.text("h2", heading), markup.table(columns)]
-        parts += [markup.text("h2", "Figures"), *_figures(material)]
-        parts.append(markup.text("p", f"Made by jaxcascade {__version__}.", "note"))
-        temporary.write_text(markup.page(title, parts), encoding="utf-8")
+    assembly.write_page(path, title, _parts(verdict, tables, material))
 
 
-def _figures(material: EconomicMaterial) -> list[str]:
+def _parts(
+    verdict: Sequence[str],
+    tables: Sequence[tuple[str, Sequence[Column]]],
+    material: EconomicMaterial,
+) -> Iterator[str]:
+    yield from (markup.text("p", one, "verdict") for one in verdict)
+    for heading, columns in tables:
+        yield markup.text("h2", heading)
+        yield markup.table(columns)
+    yield markup.text("h2", "Figures")
+    yield from assembly.figures(_makers(material))
+
+
+def _makers(material: EconomicMaterial) -> dict[str, Callable[[], "Drawn"]]:
     # Here, because it loads matplotlib, which a user who wants no report does not wait for.
-    from jaxcascade.reports.style import drawing, to_svg
-
-    with drawing():
-        return [
-            markup.figure(name, drawn.title, drawn.caption, to_svg(drawn.figure, name))
-            for name, drawn in _drawn(material)
-        ]
-
-
-def _drawn(material: EconomicMaterial) -> Iterator[tuple[str, "Drawn"]]:
     from jaxcascade.reports import economic_figures as figures
 
     draws, systems = material.draws, material.systems
@@ -89,11 +84,14 @@ def _drawn(material: EconomicMaterial) -> Iterator[tuple[str, "Drawn"]]:
     given_up = material.abstention_price
     seconds = _latency_grid(material, middle)
     found = price_map(draws, prices, seconds, abstention_price=given_up)
-    yield "best-system", figures.best_system_map(found, systems)
-    yield "loss", figures.loss_by_price(draws, systems, prices, material.latency_price, given_up)
-    yield "pareto", figures.pareto(draws, systems)
-    if material.curve is not None:
-        yield "passing-on", figures.passing_on(material.curve)
+    latency_price, curve = material.latency_price, material.curve
+    makers = {
+        "best-system": lambda: figures.best_system_map(found, systems),
+        "loss": lambda: figures.loss_by_price(draws, systems, prices, latency_price, given_up),
+        "pareto": lambda: figures.pareto(draws, systems),
+        "parts-of-loss": lambda: figures.system_bars(draws, systems),
+    }
+    return makers if curve is None else makers | {"passing-on": lambda: figures.passing_on(curve)}
 
 
 def _latency_grid(material: EconomicMaterial, error_price: float) -> np.ndarray:

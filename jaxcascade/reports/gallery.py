@@ -1,26 +1,17 @@
 """Which figures a report has."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
 
 from jaxcascade.reports import model_figures, policy_figures
-from jaxcascade.reports.material import Material
-from jaxcascade.reports.style import drawing, marks, to_svg
+from jaxcascade.reports.material import Drawn, Material
+from jaxcascade.reports.style import marks
 
 
-class Illustration(NamedTuple):
-    """A finished figure."""
-
-    name: str
-    title: str
-    caption: str
-    svg: str
-
-
-def illustrations(material: Material) -> Iterator[Illustration]:
-    """Draws every figure that the material allows."""
+def makers(material: Material) -> dict[str, Callable[[], Drawn]]:
+    """Returns what draws every figure that the material allows, by the figure's name."""
     look = marks(material.frontier.models)
-    makers = [
+    found = [
         policy_figures.error_cost,
         policy_figures.policy_map,
         policy_figures.answer_shares,
@@ -28,14 +19,9 @@ def illustrations(material: Material) -> Iterator[Illustration]:
         model_figures.reliability,
     ]
     if material.frontier.bands is not None:
-        makers.insert(1, policy_figures.loss_bands)
+        found.insert(1, policy_figures.loss_bands)
     if material.model is not None:
-        makers.append(model_figures.marginals)
+        found.append(model_figures.marginals)
     if len(material.recorded) > 1:
-        makers += [model_figures.copula_scatters, model_figures.tau_matrix]
-    for make in makers:
-        with drawing():
-            name = make.__name__.replace("_", "-")
-            title, caption, figure = make(material, look)
-            svg = to_svg(figure, name)
-        yield Illustration(name, title, caption, svg)
+        found += [model_figures.copula_scatters, model_figures.tau_matrix]
+    return {make.__name__.replace("_", "-"): partial(make, material, look) for make in found}

@@ -1,16 +1,15 @@
 """The report of models with a person behind them: one file with tables and figures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from jaxcascade._version import __version__
 from jaxcascade.cascade import Policy
 from jaxcascade.economics import LoopCurves
-from jaxcascade.records import Records, replaced_file
-from jaxcascade.reports import markup
+from jaxcascade.records import Records
+from jaxcascade.reports import assembly, markup
 from jaxcascade.reports.markup import Column
 
 
@@ -78,24 +77,21 @@ def write_human_report(path: str | PathLike, material: HumanMaterial) -> None:
     Raises:
         FileFormatError: The folder does not exist.
     """
-    title = "Models with a person behind them"
-    with replaced_file(path) as temporary:
-        parts = [
-            markup.text("h1", title),
-            markup.text("p", material.verdict, "verdict"),
-            markup.text("p", material.facts, "facts"),
-            markup.text("h2", "Systems"),
-            markup.table(system_columns(material.systems)),
-            markup.text("h2", "What fail fast, or ask saves over ask"),
-            markup.table(savings_columns(material.savings)),
-            markup.text("h2", "Latency drag and cost drag"),
-            markup.table(drag_columns(material.drags)),
-            *(markup.text("p", note, "note") for note in material.notes),
-            markup.text("h2", "Figures"),
-            *_figures(material),
-            markup.text("p", f"Made by jaxcascade {__version__}.", "note"),
-        ]
-        temporary.write_text(markup.page(title, parts), encoding="utf-8")
+    assembly.write_page(path, "Models with a person behind them", _parts(material))
+
+
+def _parts(material: HumanMaterial) -> Iterator[str]:
+    yield markup.text("p", material.verdict, "verdict")
+    yield markup.text("p", material.facts, "facts")
+    yield markup.text("h2", "Systems")
+    yield markup.table(system_columns(material.systems))
+    yield markup.text("h2", "What fail fast, or ask saves over ask")
+    yield markup.table(savings_columns(material.savings))
+    yield markup.text("h2", "Latency drag and cost drag")
+    yield markup.table(drag_columns(material.drags))
+    yield from (markup.text("p", note, "note") for note in material.notes)
+    yield markup.text("h2", "Figures")
+    yield from _figures(material)
 
 
 def system_columns(rows: Sequence[SystemRow]) -> list[Column]:
@@ -165,7 +161,6 @@ def _saved(row: SystemRow) -> str:
 def _figures(material: HumanMaterial) -> list[str]:
     # Here, because it loads matplotlib, which a user who wants no report does not wait for.
     from jaxcascade.reports import human_figures
-    from jaxcascade.reports.style import drawing, to_svg
 
     records, rule = material.records, material.rule
     makers = {
@@ -173,9 +168,4 @@ def _figures(material: HumanMaterial) -> list[str]:
         "drag": lambda: human_figures.drag_by_confidence(records, records.confidence, rule),
         "rejection": lambda: human_figures.rejection_curves(material.curves),
     }
-    shown = []
-    for name, make in makers.items():
-        with drawing():
-            title, caption, figure = make()
-            shown.append(markup.figure(name, title, caption, to_svg(figure, name)))
-    return shown
+    return assembly.figures(makers)

@@ -1,14 +1,13 @@
 """The report: one file with the verdict, the tables and the figures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 
 import numpy as np
 
-from jaxcascade._version import __version__
 from jaxcascade.cascade import CascadeModel
-from jaxcascade.records import Records, replaced_file
-from jaxcascade.reports import markup
+from jaxcascade.records import Records
+from jaxcascade.reports import assembly, markup
 from jaxcascade.reports.markup import Column
 from jaxcascade.reports.tables import ModelRow, PolicyRow, model_rows, policy_rows
 from jaxcascade.tuning import Evaluation, Frontier, dollars, verdict
@@ -41,18 +40,21 @@ def write_report(
         UnknownModelError: The records lack a model that a policy asks.
     """
     title = "Cascade report" if title is None else title
-    with replaced_file(path) as temporary:
-        rows = model_rows(frontier, records)
-        parts = [
-            markup.text("h1", title),
-            markup.text("p", verdict(frontier, evaluation).text, "verdict"),
-            markup.text("p", _facts(frontier, records, evaluation), "facts"),
-            *_policy_section(frontier, policy_rows(frontier, evaluation), evaluation is not None),
-            *_model_section(rows),
-            *_figure_section(frontier, records, rows, model, evaluation),
-            markup.text("p", f"Made by jaxcascade {__version__}.", "note"),
-        ]
-        temporary.write_text(markup.page(title, parts), encoding="utf-8")
+    assembly.write_page(path, title, _parts(frontier, records, model, evaluation))
+
+
+def _parts(
+    frontier: Frontier,
+    records: Records,
+    model: CascadeModel | None,
+    evaluation: Evaluation | None,
+) -> Iterator[str]:
+    rows = model_rows(frontier, records)
+    yield markup.text("p", verdict(frontier, evaluation).text, "verdict")
+    yield markup.text("p", _facts(frontier, records, evaluation), "facts")
+    yield from _policy_section(frontier, policy_rows(frontier, evaluation), evaluation is not None)
+    yield from _model_section(rows)
+    yield from _figure_section(frontier, records, rows, model, evaluation)
 
 
 def _facts(frontier: Frontier, records: Records, evaluation: Evaluation | None) -> str:
@@ -175,14 +177,13 @@ def _figure_section(
     evaluation: Evaluation | None,
 ) -> list[str]:
     # Here, because it loads matplotlib, which a user who wants no report does not wait for.
-    from jaxcascade.reports.gallery import illustrations
+    from jaxcascade.reports.gallery import makers
     from jaxcascade.reports.material import Material
 
     confidence = np.asarray(frontier.calibrate(records))
     arranged = frontier.arrange(records)
     material = Material(frontier, arranged, confidence, rows, model, evaluation)
-    shown = [markup.figure(*illustration) for illustration in illustrations(material)]
-    return [markup.text("h2", "Figures"), *shown]
+    return [markup.text("h2", "Figures"), *assembly.figures(makers(material))]
 
 
 def price_range(row: PolicyRow) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxcascade.posterior.export import load_posterior
+from jaxcascade.posterior.storage import load_posterior
 from tests.cli.test_bad_input import refused
 
 # As many draws as `tune` takes for its bands: the programs are compiled already.

@@ -112,7 +112,7 @@ def test_a_report_is_written(run, table, tmp_path):
     page = (tmp_path / "w.html").read_text()
     for words in ("The best system by price", "Who knows when it is wrong", "loses the least"):
         assert words in page
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 5
 
 
 def test_queries_that_do_not_count_are_counted(run, table):

@@ -160,6 +160,7 @@ def recorded_shortfalls(name):
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.exists(), reason="the recorded runs are not in this checkout")
 @pytest.mark.parametrize("name", TABLES)
 def test_is_as_likely_as_scipys_best_on_every_recorded_column(name):

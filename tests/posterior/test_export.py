@@ -17,8 +17,7 @@ from arviz_stats import loo, summary  # pyright: ignore[reportPrivateImportUsage
 from jaxcascade.calibration import log_pair
 from jaxcascade.cascade import Prices
 from jaxcascade.errors import FileFormatError
-from jaxcascade.posterior import frontier_draws
-from jaxcascade.posterior.export import load_posterior, save_posterior, to_datatree
+from jaxcascade.posterior import frontier_draws, load_posterior, save_posterior, to_datatree
 
 
 @pytest.fixture(scope="module")

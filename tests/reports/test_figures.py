@@ -9,7 +9,8 @@ from scipy.stats import binomtest, kendalltau
 
 from jaxcascade.cascade import Rule
 from jaxcascade.reports import figures
-from jaxcascade.reports.gallery import illustrations
+from jaxcascade.reports.assembly import figures as drawn_figures
+from jaxcascade.reports.gallery import makers
 from jaxcascade.reports.material import Material, cell_edges
 from jaxcascade.reports.model_figures import empirical, rank_correlation
 from jaxcascade.reports.placing import label_points
@@ -38,7 +39,7 @@ def test_the_user_settings_are_left_alone(material):
     import matplotlib
 
     before = matplotlib.rcParams.copy()
-    next(illustrations(material))
+    drawn_figures(makers(material))
     assert dict(matplotlib.rcParams) == dict(before)
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()

@@ -336,6 +336,7 @@ def of_process(num_devices):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_eight_devices_find_what_one_finds(on_eight):
     for name, found in on_all_devices():
         # Wider matrix products and reverse mode add up in another order; nothing else does.
@@ -344,6 +345,7 @@ def test_eight_devices_find_what_one_finds(on_eight):
             np.testing.assert_allclose(on_eight[f"{name}/{i}"], leaf, rtol=rtol, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_derivatives_on_eight_devices_are_those_of_plain_calls(on_eight):
     chains = Chains.each(CHAINS[-3:])
@@ -356,10 +358,12 @@ def test_derivatives_on_eight_devices_are_those_of_plain_calls(on_eight):
         np.testing.assert_allclose(on_eight[f"slopes/{i}"], leaf, rtol=1e-9, atol=1e-12 * largest)
 
 
+@pytest.mark.slow
 def test_an_answer_of_even_parts_stays_in_parts(on_eight):
     assert on_eight["stopping/parts"] == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*SPLITS, "stopping"])
 def test_tables_and_programs_do_not_travel(on_eight, name):
     """Draws, once split, may tell each other arguments of the beta function; never a table."""
