@@ -130,7 +130,7 @@ def _add_tune(verbs) -> None:
         metavar="N",
         help="draws of the posterior behind the intervals; 0 for none (default: %(default)s)",
     )
-    verb.add_argument("--report", metavar="FILE", help="HTML report to write")
+    _add_report(verb)
     _add_json(verb)
 
 
@@ -141,9 +141,9 @@ def _add_evaluate(verbs) -> None:
         description="Replays every policy of a frontier on labelled runs and compares it with "
         "the best single model.",
     )
-    verb.add_argument("frontier", metavar="FRONTIER", help="file written by `jaxcascade tune`")
+    _add_frontier(verb)
     _add_table(verb, "TEST", "labelled runs that were not used for tuning")
-    verb.add_argument("--report", metavar="FILE", help="HTML report to write")
+    _add_report(verb)
     _add_json(verb)
 
 
@@ -155,7 +155,7 @@ def _add_replay(verbs) -> None:
         "models were asked, what it cost. Labels are not needed. Cost is empty where a model that "
         "the policy asks was not recorded for the query.",
     )
-    verb.add_argument("frontier", metavar="FRONTIER", help="file written by `jaxcascade tune`")
+    _add_frontier(verb)
     _add_table(verb, "TEST", "recorded runs")
     verb.add_argument(
         "--out", required=True, metavar="FILE", help="decisions: .parquet, .csv or .jsonl"
@@ -233,7 +233,7 @@ def _add_monitor(verbs) -> None:
         "whether it is still calibrated. The exit status is 0 whether or not drift is found; read "
         "`drift` in the JSON.",
     )
-    verb.add_argument("frontier", metavar="FRONTIER", help="file written by `jaxcascade tune`")
+    _add_frontier(verb)
     _add_table(verb, "NEW", "new runs, labels optional")
     verb.add_argument(
         "--alpha",
@@ -256,6 +256,7 @@ def _add_monitor(verbs) -> None:
         "is sorted then counts as drift (default: shuffled)",
     )
     verb.add_argument("--seed", type=int, default=0, help="of the order and of ties (default: 0)")
+    _add_report(verb)
     _add_json(verb)
 
 
@@ -266,17 +267,19 @@ def _add_segments(verbs) -> None:
         description="By `group` of the table: what the frontier's policy does, which policy is "
         "best there, and what one policy per group saves on held-out queries.",
     )
-    verb.add_argument("frontier", metavar="FRONTIER", help="file written by `jaxcascade tune`")
+    _add_frontier(verb)
     _add_table(verb, "TABLE", "labelled runs with groups, not used for tuning")
     verb.add_argument(
         "--price-error",
         type=float,
         metavar="USD",
-        help="dollars per wrong answer (default: the price in the middle of the frontier)",
+        help="dollars per wrong answer, to see it group by group (default: all prices of the "
+        "frontier)",
     )
     verb.add_argument(
         "--seed", type=int, default=0, help="of the split into held-out parts (default: 0)"
     )
+    _add_report(verb)
     _add_json(verb)
 
 
@@ -317,12 +320,19 @@ def _add_worth(verbs) -> None:
         help="a further column and its dollars per unit, added up over all calls of a query; may "
         "be given again",
     )
-    verb.add_argument("--frontier", metavar="FRONTIER", help="file written by `jaxcascade tune`")
+    verb.add_argument(
+        "--frontier",
+        nargs="+",
+        metavar="FRONTIER",
+        help="file written by `jaxcascade tune`, whose recommendation is compared; of several, "
+        "tuned at different --price-latency, the nearest, and the report maps where "
+        "recommendations beat the last model",
+    )
     verb.add_argument(
         "--draws", type=int, default=1000, metavar="N", help="bootstrap draws (default: 1000)"
     )
     verb.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
-    verb.add_argument("--report", metavar="FILE", help="HTML report to write")
+    _add_report(verb)
     _add_json(verb)
 
 
@@ -335,7 +345,7 @@ def _add_budget(verbs) -> None:
         "queries; and what one unit more of each limit would save. Exit status 2 where nothing "
         "is within the limits, with what could be had.",
     )
-    verb.add_argument("frontier", metavar="FRONTIER", help="file written by `jaxcascade tune`")
+    _add_frontier(verb)
     _add_table(verb, "TABLE", "labelled runs, best those that were not used for tuning")
     limits = {
         "error": ("E", "most wrong answers, as a share of all queries"),
@@ -377,6 +387,10 @@ def _add_budget(verbs) -> None:
     _add_json(verb)
 
 
+def _add_frontier(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("frontier", metavar="FRONTIER", help="file written by `jaxcascade tune`")
+
+
 def _add_table(verb: argparse.ArgumentParser, name: str, what: str) -> None:
     verb.add_argument(
         "table", metavar=name, help=f"{what}: .parquet, .csv or .jsonl, one row per query and model"
@@ -410,6 +424,10 @@ def _add_fit(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--copula", choices=COPULAS, default="gumbel", help=_described(COPULAS, "gumbel")
     )
+
+
+def _add_report(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--report", metavar="FILE", help="HTML report to write")
 
 
 def _add_json(verb: argparse.ArgumentParser) -> None:

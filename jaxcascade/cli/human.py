@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jaxtyping import Float
-from rich.markup import escape
 
 from jaxcascade.calibration import LogisticCalibration, log_odds
 from jaxcascade.cascade import Prices
@@ -31,7 +30,6 @@ from jaxcascade.economics import (
     with_human,
 )
 from jaxcascade.records import Records
-from jaxcascade.reports import markup
 from jaxcascade.reports.human_page import (
     HumanMaterial,
     SystemRow,
@@ -213,14 +211,7 @@ def _show(material: HumanMaterial) -> None:
         savings_columns(material.savings),
         drag_columns(material.drags),
     ):
-        _print(columns)
+        terminal.columns(columns)
     for note in material.notes:
         terminal.line(note)
     terminal.line(material.verdict)
-
-
-def _print(columns: list[markup.Column]) -> None:
-    table = terminal.table(*(column.head.lower() for column in columns))
-    for cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*(escape(cell) for cell in cells))
-    terminal.console().print(table)

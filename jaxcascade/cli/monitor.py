@@ -4,12 +4,17 @@ import argparse
 from typing import Any
 
 import jax
-from rich.markup import escape
 
 from jaxcascade.cli import exchange, terminal
 from jaxcascade.economics import Monitoring, Watch
 from jaxcascade.economics import monitor as monitor_frontier
 from jaxcascade.records import Records
+from jaxcascade.reports.drift_page import (
+    drift_columns,
+    drift_note,
+    drift_verdict,
+    write_drift_report,
+)
 from jaxcascade.tuning import Frontier, load_frontier
 
 # Below this share of the queries, which ones a model was asked is likely to depend on others.
@@ -18,8 +23,9 @@ _FEW = 0.9
 
 def monitor(arguments: argparse.Namespace) -> None:
     """Tests new records for drift, and with labels for calibration."""
-    exchange.check_writable(arguments.json)
+    exchange.check_writable(arguments.report, arguments.json)
     frontier, records = load_frontier(arguments.frontier), exchange.read_table(arguments)
+    in_order = arguments.in_order
     with exchange.progress_shown() as progress:
         progress("comparing with training")
         found = monitor_frontier(
@@ -28,11 +34,18 @@ def monitor(arguments: argparse.Namespace) -> None:
             records,
             alpha=arguments.alpha,
             margin=arguments.margin,
-            in_order=arguments.in_order,
+            in_order=in_order,
         )
-    if not exchange.write_json(arguments.json, content(found) | {"in_order": arguments.in_order}):
+        if arguments.report:
+            progress("drawing the report")
+            write_drift_report(arguments.report, found, in_order=in_order)
+    if not exchange.write_json(arguments.json, content(found) | {"in_order": in_order}):
         terminal.remarks(_remarks(frontier, records, found))
-        _show(found, arguments.in_order)
+        terminal.columns(drift_columns(found))
+        for text in (drift_note(found, in_order=in_order), *drift_verdict(found)):
+            terminal.line(text)
+        if arguments.report:
+            terminal.line(f"Report written to {arguments.report}")
 
 
 def content(found: Monitoring) -> dict[str, Any]:
@@ -85,44 +98,3 @@ def _remarks(frontier: Frontier, records: Records, found: Monitoring) -> list[st
                 "was because another model doubted, its confidence differs for that reason alone."
             )
     return lines
-
-
-def _show(found: Monitoring, in_order: bool) -> None:
-    names = ("model", "queries", "evidence of drift", "alarm after")
-    columns = list(_cells(found.drift))
-    if found.calibration is not None:
-        names += ("labels", "against calibration", "alarm after")
-        columns += _cells(found.calibration)
-    table = terminal.table(*names)
-    for row in zip(map(escape, found.models), *columns, strict=True):
-        table.add_row(*row)
-    terminal.console().print(table)
-    watch = found.drift
-    order = "in the order of the file" if in_order else "in random order"
-    terminal.line(
-        f"Evidence is the largest e-value on the way, {order}; an alarm takes "
-        f"{len(found.models) / watch.alpha:.0f}. Chance of any false one: at most {watch.alpha:g}."
-    )
-    drifted = [name for name, alarm in zip(found.models, watch.alarms, strict=True) if alarm]
-    if drifted:
-        terminal.line(f"Drift: the confidence of {', '.join(drifted)} is not as in training.")
-    else:
-        terminal.line("No drift found: confidence may still be as in training.")
-    if found.calibration is not None:
-        alarms = zip(found.models, found.calibration.alarms, strict=True)
-        failing = ", ".join(name for name, alarm in alarms if alarm)
-        within = f"{100 * found.margin:g} percentage points"
-        terminal.line(
-            f"Calibration fails: {failing} right more or less often than announced, by over "
-            f"{within}."
-            if failing
-            else f"Calibration may still hold within {within}."
-        )
-
-
-def _cells(watch: Watch) -> tuple[list[str], list[str], list[str]]:
-    return (
-        [str(count) for count in watch.count],
-        [f"{value:.3g}" for value in watch.largest],
-        ["" if alarm < 0 else str(alarm) for alarm in watch.first_alarm],
-    )

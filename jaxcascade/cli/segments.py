@@ -1,139 +1,80 @@
 """The verb `segments`: does a group of queries deserve a policy of its own?"""
 
 import argparse
-from typing import Any, NamedTuple
+from itertools import groupby
+from typing import Any
 
 import jax
 import numpy as np
-from rich.markup import escape
 
-from jaxcascade.cascade import Prices, loss
 from jaxcascade.cli import exchange, terminal
-from jaxcascade.economics import (
-    LossFromSharing,
-    SegmentChoice,
-    Segments,
-    candidate_ledger,
-    choose_per_segment,
-    loss_from_sharing,
-    recommended_system,
-)
-from jaxcascade.economics import segments as outcomes_by_segment
+from jaxcascade.economics import SegmentFrontier, segment_frontier, segment_table
 from jaxcascade.errors import InvalidInputError
-from jaxcascade.tuning import Frontier, Point, dollars, load_frontier
-
-# Standard errors from which on a gain is called one.
-_CLEAR = 2.0
-
-
-class _Found(NamedTuple):
-    """What there is to tell, at one set of prices."""
-
-    prices: Prices
-    policy: int
-    systems: tuple[str, ...]
-    by_group: Segments
-    choice: SegmentChoice
-    sharing: LossFromSharing
+from jaxcascade.reports.segment_page import (
+    group_columns,
+    group_heading,
+    middle_point,
+    price_columns,
+    segment_verdict,
+    write_segments_report,
+)
+from jaxcascade.tuning import load_frontier
 
 
 def segments(arguments: argparse.Namespace) -> None:
     """Compares one policy for all with one per group."""
-    exchange.check_writable(arguments.json)
-    frontier, records = load_frontier(arguments.frontier), exchange.read_table(arguments)
-    point, prices = _at(frontier, arguments.price_error)
-    with exchange.progress_shown() as progress:
-        progress("replaying policies")
-        ledger = candidate_ledger(frontier, records)
-        progress("judging choices on held-out queries")
-        found = _Found(
-            prices,
-            ledger.position(recommended_system(frontier, point)),
-            ledger.systems,
-            outcomes_by_segment(ledger),
-            choose_per_segment(ledger, prices),
-            loss_from_sharing(jax.random.key(arguments.seed), ledger, prices),
-        )
-    if not exchange.write_json(arguments.json, _content(found)):
-        _show(found)
-
-
-def _at(frontier: Frontier, price: float | None) -> tuple[Point, Prices]:
-    """The point of a price, and its prices with that one; the middle point without one."""
-    if price is None:
-        point = frontier.points[len(frontier.points) // 2]
-        return point, point.prices
-    if not 0 < price < np.inf:
+    exchange.check_writable(arguments.report, arguments.json)
+    price = arguments.price_error
+    if price is not None and not 0 < price < np.inf:
         raise InvalidInputError(f"`--price-error` must be above 0 dollars; got {price:g}.")
-    point = frontier.at_price(price)
-    return point, point.prices._replace(error=price)
+    frontier, records = load_frontier(arguments.frontier), exchange.read_table(arguments)
+    with exchange.progress_shown() as progress:
+        progress("judging choices on held-out queries")
+        found = segment_frontier(
+            jax.random.key(arguments.seed), frontier, records, None if price is None else [price]
+        )
+        if arguments.report:
+            progress("drawing the report")
+            write_segments_report(arguments.report, found)
+    if not exchange.write_json(arguments.json, content(found)):
+        _show(found)
+        if arguments.report:
+            terminal.line(f"Report written to {arguments.report}")
 
 
-def _rows(found: _Found) -> list[dict[str, Any]]:
-    by_group, choice, sharing = found.by_group, found.choice, found.sharing
-    outcome = type(by_group.outcome)(*(part[:, found.policy] for part in by_group.outcome))
-    losses = np.asarray(loss(outcome, found.prices))
-    return [
-        {
-            "group": name,
-            "num_queries": int(by_group.num_queries[g]),
-            "error": float(outcome.error[g]),
-            "cost_usd": float(outcome.cost_usd[g]),
-            "loss": float(losses[g]),
-            "own_policy": found.systems[choice.own[g]],
-            "gain": float(sharing.gain[g]),
-            "gain_standard_error": exchange.plain(sharing.gain_standard_error[g]),
-        }
-        for g, name in enumerate(by_group.names)
-    ]
-
-
-def _content(found: _Found) -> dict[str, Any]:
+def content(found: SegmentFrontier) -> dict[str, Any]:
+    """Returns everything as JSON can hold it, a point per price of an error."""
+    rows = groupby(segment_table(found).to_pylist(), key=lambda row: row["price_of_error"])
     return {
-        "price_of_error": float(found.prices.error),
-        "policy": found.systems[found.policy],
-        "shared_policy": found.systems[found.choice.shared],
-        "loss_from_sharing": found.sharing.total_gain,
-        "loss_from_sharing_standard_error": found.sharing.total_standard_error,
-        "segments": _rows(found),
+        "points": [
+            {
+                "price_of_error": price,
+                "policy": found.systems[point.recommended],
+                "shared_policy": found.systems[point.choice.shared],
+                "loss_from_sharing": point.held_out.total_gain,
+                "loss_from_sharing_standard_error": point.held_out.total_standard_error,
+                "segments": [_row(row) for row in of_price],
+            }
+            for point, (price, of_price) in zip(found.points, rows, strict=True)
+        ]
     }
 
 
-def _show(found: _Found) -> None:
-    table = terminal.table(
-        *("group", "queries", "wrong", "cost per 1,000", "loss per 1,000"),
-        *("policy", "own saves per 1,000", "+-"),
-    )
-    for row in _rows(found):
-        error = row["gain_standard_error"]
-        table.add_row(
-            escape(row["group"]),
-            str(row["num_queries"]),
-            terminal.percent(row["error"]),
-            dollars(1000 * row["cost_usd"]),
-            dollars(1000 * row["loss"]),
-            escape(row["own_policy"]),
-            _signed(1000 * row["gain"]),
-            "" if error is None else _signed(1000 * error),
-        )
-    terminal.line(
-        f"At {dollars(float(found.prices.error))} per error. Wrong, cost and loss are of the "
-        f"frontier's policy, {found.systems[found.policy]}; each group's own policy stands beside."
-    )
-    terminal.console().print(table)
-    total, error = found.sharing.total_gain, found.sharing.total_standard_error
-    terminal.line(
-        "A policy per group pays."
-        if total > _CLEAR * error
-        else "A policy per group does not clearly pay."
-    )
-    does = "saves" if total >= 0 else "loses"
-    terminal.line(
-        f"Best for all: {found.systems[found.choice.shared]}. On held-out queries one policy per "
-        f"group {does} {dollars(1000 * abs(total))} per 1,000 queries "
-        f"against one for all (standard error {dollars(1000 * error)})."
-    )
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    of_point = ("price_of_error", "policy", "shared_policy")
+    return {
+        name: exchange.plain(value) if name == "gain_standard_error" else value
+        for name, value in row.items()
+        if name not in of_point
+    }
 
 
-def _signed(amount: float) -> str:
-    return f"-{dollars(-amount)}" if amount < 0 else dollars(amount)
+def _show(found: SegmentFrontier) -> None:
+    point = middle_point(found)
+    if len(found.points) > 1:
+        terminal.columns(price_columns(found))
+        terminal.line(f"Group by group at one price: `--price-error {point.prices.error:.3g}`.")
+    else:
+        terminal.line(group_heading(found, point))
+        terminal.columns(group_columns(found, point))
+    terminal.line(segment_verdict(found))

@@ -1,9 +1,13 @@
 """What all verbs print with: lines, notes, tables."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from jaxcascade.reports.markup import Column
 
 _MIN_WIDTH = 120
 
@@ -33,6 +37,17 @@ def table(*columns: str) -> Table:
     for number, column in enumerate(columns):
         found.add_column(column, justify="left" if number == 0 or column == "policy" else "right")
     return found
+
+
+def columns(found: Sequence[Column]) -> None:
+    """Prints columns of equal length, as a report shows them."""
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for column in found:
+        words = column.kind in ("words", "policy", "price")
+        shown.add_column(column.head, justify="left" if words else "right")
+    for cells in zip(*(column.cells for column in found), strict=True):
+        shown.add_row(*map(escape, cells))
+    console().print(shown)
 
 
 def percent(share: float) -> str:

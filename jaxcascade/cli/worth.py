@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from rich.markup import escape
 
 from jaxcascade.cascade import Outcome
 from jaxcascade.cli import exchange, terminal
@@ -25,6 +24,7 @@ from jaxcascade.economics import (
     bootstrap_outcomes,
     break_even_steps,
     deferral_curve,
+    frontier_map,
     lognormal_from_quantiles,
     policy_ledger,
     self_knowledge,
@@ -71,19 +71,20 @@ def worth(arguments: argparse.Namespace) -> None:
     belief = _belief(arguments.elicit_error)
     prices = _prices(arguments, belief)
     metrics = _metric_prices(arguments.metric)
-    frontier = load_frontier(arguments.frontier) if arguments.frontier else None
+    frontiers = [load_frontier(path) for path in arguments.frontier or ()]
+    frontiers.sort(key=lambda frontier: float(frontier.points[0].prices.latency))
     records = exchange.read_table(arguments)
     with exchange.progress_shown() as progress:
         progress("replaying systems")
-        ledger, notes = _ledger(records, frontier, prices, metrics)
+        ledger, notes = _ledger(records, _nearest(frontiers, prices.latency), prices, metrics)
         found = _judged(arguments, ledger, records, prices, belief, progress)
         if arguments.report:
             progress("drawing the report")
-            _write_report(arguments, found, records)
+            _write_report(arguments, found, records, frontiers)
     if not exchange.write_json(arguments.json, _content(found)):
         terminal.remarks([*remarks(records), *notes])
         for _, columns in _tables(found):
-            _print(columns)
+            terminal.columns(columns)
         for text in _verdict(found):
             terminal.line(text)
         if arguments.report:
@@ -122,6 +123,13 @@ def _judged(
         believed = best_under_belief(ledger.outcomes(), of_prices)
     loss = pointwise_band(base + prices.error * np.asarray(draws.error), _LEVEL)
     return _Found(ledger, draws, prices, loss, choice, steps, knowledge, belief, believed)
+
+
+def _nearest(frontiers: list[Frontier], latency_price: float) -> Frontier | None:
+    """The frontier tuned at the price of a second that is nearest."""
+    if not frontiers:
+        return None
+    return min(frontiers, key=lambda f: abs(float(f.points[0].prices.latency) - latency_price))
 
 
 def _ledger(
@@ -309,14 +317,9 @@ def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.3f}"
 
 
-def _print(columns: list[Column]) -> None:
-    table = terminal.table(*(column.head for column in columns))
-    for cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*map(escape, cells))
-    terminal.console().print(table)
-
-
-def _write_report(arguments: argparse.Namespace, found: _Found, records: Records) -> None:
+def _write_report(
+    arguments: argparse.Namespace, found: _Found, records: Records, frontiers: list[Frontier]
+) -> None:
     curve, mean = None, found.ledger.outcomes()
     cost, error = (np.asarray(part)[: records.num_models] for part in (mean.cost_usd, mean.error))
     small, big = int(np.lexsort((error, cost))[0]), int(error.argmin())
@@ -324,7 +327,11 @@ def _write_report(arguments: argparse.Namespace, found: _Found, records: Records
         key = jax.random.fold_in(jax.random.key(arguments.seed), 1)
         names, rates = records.models, np.linspace(0.0, 1.0, 41)
         curve = deferral_curve(key, records, names[small], names[big], rates, num_draws=500)
-    material = EconomicMaterial(found.ledger.systems, found.draws, *found.prices, curve)
+    cascades = None
+    if len(frontiers) > 1:
+        key = jax.random.fold_in(jax.random.key(arguments.seed), 2)
+        cascades = frontier_map(key, frontiers, records, num_draws=arguments.draws)
+    material = EconomicMaterial(found.ledger.systems, found.draws, *found.prices, curve, cascades)
     write_economics_report(arguments.report, _verdict(found), _tables(found), material)
 
 

@@ -135,18 +135,22 @@ from jaxcascade.economics.reviewers import (
     mean_doubt,
     with_human,
 )
-from jaxcascade.economics.segments import (
-    LossFromSharing,
-    SegmentChoice,
-    Segments,
-    choose_per_segment,
-    loss_from_sharing,
+from jaxcascade.economics.segment_frontier import (
+    SegmentFrontier,
+    SegmentPoint,
+    segment_frontier,
     segment_table,
-    segments,
 )
+from jaxcascade.economics.segments import Segments, segments
 from jaxcascade.economics.self_knowledge import (
     SelfKnowledge,
     self_knowledge,
+)
+from jaxcascade.economics.sharing import (
+    LossFromSharing,
+    SegmentChoice,
+    choose_per_segment,
+    loss_from_sharing,
 )
 from jaxcascade.economics.staffing import (
     Staffing,
@@ -185,6 +189,8 @@ __all__ = [
     "RejectionCurve",
     "RuleComparison",
     "SegmentChoice",
+    "SegmentFrontier",
+    "SegmentPoint",
     "Segments",
     "SelfKnowledge",
     "SimulatedModel",
@@ -242,6 +248,7 @@ __all__ = [
     "reviewers_needed",
     "router_ledger",
     "savings_table",
+    "segment_frontier",
     "segment_table",
     "segments",
     "self_knowledge",

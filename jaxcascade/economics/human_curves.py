@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from jaxcascade.cascade import Outcome, Policy
 from jaxcascade.economics.human import rule_policy, two_models
 from jaxcascade.economics.ledger import policy_ledger
+from jaxcascade.economics.rejection import error_given_answered
 from jaxcascade.records import Records
 
 UTILISATIONS = (0.0, 0.5, 0.6, 0.75)
@@ -48,10 +49,7 @@ class LoopCurves(NamedTuple):
 
         The person's answers do not count: those are the rejected queries.
         """
-        answered = 1.0 - self.human_share
-        any_answered = answered > 1e-12
-        wrong = self.joint_error / np.where(any_answered, answered, 1.0)
-        return np.where(any_answered, 1.0 - wrong, np.nan)
+        return 1.0 - error_given_answered(self.outcome)
 
     @property
     def auarc(self) -> Float[np.ndarray, "*draws u"]:

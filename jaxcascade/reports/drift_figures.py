@@ -2,11 +2,21 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, PercentFormatter
 
-from jaxcascade.economics import LossFromSharing, Monitoring, Watch
+from jaxcascade.economics import LossFromSharing, Monitoring, SegmentFrontier, Watch
 from jaxcascade.reports.material import Drawn
-from jaxcascade.reports.style import INK, PALE, SHADE, Mark, marks, panels, sheet, short_label
+from jaxcascade.reports.style import (
+    INK,
+    PALE,
+    SHADE,
+    Mark,
+    dollar_axis,
+    marks,
+    panels,
+    sheet,
+    short_label,
+)
 
 _QUERIES = 1000
 _95_PERCENT = 1.96
@@ -86,3 +96,27 @@ def segment_losses(ax: Axes, found: LossFromSharing) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda amount, _: f"${amount:,.3g}"))
     ax.set_xlabel("Loss of 1,000 queries")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def sharing_by_price(found: SegmentFrontier) -> Drawn:
+    """What one policy per group saves, by the price of an error, on held-out queries."""
+    figure, ax = sheet(3.4)
+    saved_share(ax, found)
+    return Drawn(
+        "What own policies save",
+        "Share of the loss of one policy for all that one per group saves, by the price of an "
+        "error, on held-out queries of all groups together; band: 95 % interval at each price.",
+        figure,
+    )
+
+
+def saved_share(ax: Axes, found: SegmentFrontier) -> None:
+    """Draws the gain as a share of the shared loss, with its interval, and the line of none."""
+    prices, gain = found.error_prices, found.gain / found.shared_loss
+    half = _95_PERCENT * found.gain_standard_error / found.shared_loss
+    ax.fill_between(prices, gain - half, gain + half, color=INK, alpha=0.18, lw=0)
+    ax.plot(prices, gain, color=INK, lw=1.3)
+    ax.axhline(0.0, color=SHADE, lw=0.6)
+    dollar_axis(ax, prices)
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.set(xlabel="Price of an error", ylabel="Saved", xlim=(prices[0], prices[-1]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from jaxcascade.cascade import Outcome
-from jaxcascade.economics import DeferralCurve, price_map
+from jaxcascade.economics import DeferralCurve, FrontierMap, price_map
 from jaxcascade.reports import assembly, markup
 from jaxcascade.reports.markup import Column
 
@@ -28,6 +28,7 @@ class EconomicMaterial(NamedTuple):
         latency_price: Dollars per second.
         abstention_price: Dollars per query given up.
         curve: A cascade of two models, or None.
+        cascades: Recommended policies at several prices of a second, or None.
     """
 
     systems: tuple[str, ...]
@@ -36,6 +37,7 @@ class EconomicMaterial(NamedTuple):
     latency_price: float
     abstention_price: float
     curve: DeferralCurve | None
+    cascades: FrontierMap | None
 
 
 def write_economics_report(
@@ -84,14 +86,19 @@ def _makers(material: EconomicMaterial) -> dict[str, Callable[[], "Drawn"]]:
     given_up = material.abstention_price
     seconds = _latency_grid(material, middle)
     found = price_map(draws, prices, seconds, abstention_price=given_up)
-    latency_price, curve = material.latency_price, material.curve
+    latency_price = material.latency_price
     makers = {
         "best-system": lambda: figures.best_system_map(found, systems),
         "loss": lambda: figures.loss_by_price(draws, systems, prices, latency_price, given_up),
         "pareto": lambda: figures.pareto(draws, systems),
         "parts-of-loss": lambda: figures.system_bars(draws, systems),
     }
-    return makers if curve is None else makers | {"passing-on": lambda: figures.passing_on(curve)}
+    curve, cascades = material.curve, material.cascades
+    if curve is not None:
+        makers["passing-on"] = lambda: figures.passing_on(curve)
+    if cascades is not None:
+        makers["cascades"] = lambda: figures.cascade_map(cascades)
+    return makers
 
 
 def _latency_grid(material: EconomicMaterial, error_price: float) -> np.ndarray:

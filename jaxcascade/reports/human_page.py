@@ -97,15 +97,15 @@ def _parts(material: HumanMaterial) -> Iterator[str]:
 def system_columns(rows: Sequence[SystemRow]) -> list[Column]:
     """The table of systems as text."""
     return [
-        Column("System", [row.name for row in rows], "words"),
-        Column("Policy", [row.policy.replace("; ", ";\n") for row in rows], "policy"),
-        Column("Wrong", [f"{row.error:.1%}" for row in rows]),
-        Column("By a person", [f"{row.human_share:.1%}" for row in rows]),
-        Column("Cost", [f"${row.model_usd + row.human_usd:.4f}" for row in rows]),
-        Column("Seconds", [f"{row.latency_s:.0f}" for row in rows]),
-        Column("Loss", [f"${row.loss_usd:.4f}" for row in rows]),
-        Column("Saved", [_saved(row) for row in rows]),
-        Column("Reviewers", [f"{row.reviewers}" for row in rows]),
+        Column("system", [row.name for row in rows], "words"),
+        Column("policy", [row.policy.replace("; ", ";\n") for row in rows], "policy"),
+        Column("wrong", [f"{row.error:.1%}" for row in rows]),
+        Column("by a person", [f"{row.human_share:.1%}" for row in rows]),
+        Column("cost", [f"${row.model_usd + row.human_usd:.4f}" for row in rows]),
+        Column("seconds", [f"{row.latency_s:.0f}" for row in rows]),
+        Column("loss", [f"${row.loss_usd:.4f}" for row in rows]),
+        Column("saved", [_saved(row) for row in rows]),
+        Column("reviewers", [f"{row.reviewers}" for row in rows]),
     ]
 
 
@@ -114,12 +114,12 @@ def savings_columns(table: pa.Table) -> list[Column]:
     rows = table.to_pylist()
     names = {
         "auarc": "AUARC",
-        "auarc_change": "Change of AUARC",
-        "latency_change": "Change of latency",
-        "cost_change": "Change of cost",
+        "auarc_change": "change of AUARC",
+        "latency_change": "change of latency",
+        "cost_change": "change of cost",
     }
     return [
-        Column("Spared", [f"{row['utilisation']:.0%}" for row in rows]),
+        Column("spared", [f"{row['utilisation']:.0%}" for row in rows]),
         *(
             Column(head, [_interval(row, name, "{:.1%}") for row in rows])
             for name, head in names.items()
@@ -132,13 +132,13 @@ def drag_columns(table: pa.Table) -> list[Column]:
     rows = table.to_pylist()
     units = {"latency_s": "seconds", "cost_usd": "dollars"}
     digits = {"latency_s": "{:.1f}", "cost_usd": "{:.4f}"}
-    names = {"drag": "Drag", "no_easy": "No easy ones", "no_hardest": "No hardest ones"}
+    names = {"drag": "drag", "no_easy": "no easy ones", "no_hardest": "no hardest ones"}
     return [
-        Column("Amount", [units[row["amount"]] for row in rows], "words"),
-        Column("Spared", [f"{row['utilisation']:.0%}" for row in rows]),
+        Column("amount", [units[row["amount"]] for row in rows], "words"),
+        Column("spared", [f"{row['utilisation']:.0%}" for row in rows]),
         *(
             Column(head, [digits[row["amount"]].format(row[name]) for row in rows])
-            for name, head in (("naive", "Naive"), ("actual", "Actual"))
+            for name, head in (("naive", "naive"), ("actual", "actual"))
         ),
         *(
             Column(head, [_interval(row, name, digits[row["amount"]]) for row in rows])
@@ -165,6 +165,7 @@ def _figures(material: HumanMaterial) -> list[str]:
     records, rule = material.records, material.rule
     makers = {
         "tokens": lambda: human_figures.tokens_by_difficulty(records),
+        "correctness": lambda: human_figures.correctness_by_tokens(records),
         "drag": lambda: human_figures.drag_by_confidence(records, records.confidence, rule),
         "rejection": lambda: human_figures.rejection_curves(material.curves),
     }

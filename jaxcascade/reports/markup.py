@@ -9,7 +9,7 @@ class Column(NamedTuple):
     """A column of a table.
 
     Attributes:
-        head: Its name.
+        head: Its name; a page begins it with a capital letter.
         cells: What stands in it, as text; a line break is kept.
         kind: How it is set: "words", "price", "policy" or "gain"; nothing for plain numbers.
     """
@@ -81,7 +81,7 @@ def table(columns: Sequence[Column]) -> str:
         parts = (text(tag, cell, kind) for cell, kind in zip(cells, kinds, strict=True))
         return f"<tr>{''.join(parts)}</tr>"
 
-    head = row("th", [column.head for column in columns])
+    head = row("th", [column.head[:1].upper() + column.head[1:] for column in columns])
     rows = zip(*(column.cells for column in columns), strict=True)
     body = "\n".join(row("td", cells) for cells in rows)
     return (

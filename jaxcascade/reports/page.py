@@ -3,12 +3,17 @@
 from collections.abc import Iterator, Sequence
 from os import PathLike
 
+import jax
 import numpy as np
 
 from jaxcascade.cascade import CascadeModel
+from jaxcascade.economics import monitor, segment_frontier
+from jaxcascade.errors import RecordsError
 from jaxcascade.records import Records
 from jaxcascade.reports import assembly, markup
+from jaxcascade.reports.drift_page import drift_parts
 from jaxcascade.reports.markup import Column
+from jaxcascade.reports.segment_page import segment_parts
 from jaxcascade.reports.tables import ModelRow, PolicyRow, model_rows, policy_rows
 from jaxcascade.tuning import Evaluation, Frontier, dollars, verdict
 
@@ -55,6 +60,8 @@ def _parts(
     yield from _policy_section(frontier, policy_rows(frontier, evaluation), evaluation is not None)
     yield from _model_section(rows)
     yield from _figure_section(frontier, records, rows, model, evaluation)
+    if evaluation is not None:
+        yield from _later_sections(frontier, records)
 
 
 def _facts(frontier: Frontier, records: Records, evaluation: Evaluation | None) -> str:
@@ -184,6 +191,22 @@ def _figure_section(
     arranged = frontier.arrange(records)
     material = Material(frontier, arranged, confidence, rows, model, evaluation)
     return [markup.text("h2", "Figures"), *assembly.figures(makers(material))]
+
+
+def _later_sections(frontier: Frontier, records: Records) -> Iterator[str]:
+    """What records that were not used for tuning tell besides: drift, and groups of queries."""
+    if frontier.reference is not None:
+        yield markup.text("h2", "Is the traffic still like training?")
+        found = monitor(jax.random.key(0), frontier, records)
+        yield from drift_parts(found, in_order=False)
+    if records.group is not None:
+        yield markup.text("h2", "One policy for all, or one per group?")
+        try:
+            found = segment_frontier(jax.random.key(0), frontier, records)
+        except RecordsError as error:  # too few queries to judge
+            yield markup.text("p", str(error), "note")
+        else:
+            yield from segment_parts(found)
 
 
 def price_range(row: PolicyRow) -> str:

@@ -64,7 +64,7 @@ def test_tables_are_printed(folder, run):
     result = run("demo", "--scenario", "human", "--report", "s.html")
     assert result.status == 0
     assert result.err == ""
-    for words in ("Best rule", "auarc", "no hardest ones", "reviewers", "Report written to s.html"):
+    for words in ("Best rule", "AUARC", "no hardest ones", "reviewers", "Report written to s.html"):
         assert words in result.out
 
 

@@ -90,11 +90,12 @@ def test_segments_tells_what_the_policy_does_in_each(run, example, grouped):
     words = ["segments", path, grouped, "--price-error", "0.004"]
     result = run(*words)
     assert result.status == 0, result.err
-    assert re.search(r"one policy per group (saves|loses) \$", result.out)
-    assert "A policy per group does not clearly pay." in result.out
-    content = json.loads(run(*words, "--json").out)
+    assert "A policy per group does not clearly pay" in result.out
+    assert re.search(r"it (saves|loses) \$", result.out)
+    (content,) = json.loads(run(*words, "--json").out)["points"]
     frontier, records = load_frontier(path), read_records(grouped)
     point, price = frontier.at_price(0.004), Prices(0.004)
+    assert content["price_of_error"] == 0.004
     assert content["policy"] == point.policy.describe()
     ledger = policy_ledger(
         frontier.arrange(records), frontier.calibrate(records), {"it": point.policy}
@@ -106,13 +107,23 @@ def test_segments_tells_what_the_policy_does_in_each(run, example, grouped):
         assert row["num_queries"] == expected.num_queries[g]
         assert row["loss"] == pytest.approx(losses[g], rel=1e-12)
         assert row["error"] == pytest.approx(expected.outcome.error[g, 0], rel=1e-12)
+        assert f"{row['error']:.1%}" in result.out
     # Groups made at random deserve no policy of their own.
     assert content["loss_from_sharing"] <= 2 * content["loss_from_sharing_standard_error"]
 
 
-def test_segments_without_a_price_takes_the_middle_one(run, example, grouped):
-    content = json.loads(run("segments", example / "frontier.json", grouped, "--json").out)
-    assert content["price_of_error"] == pytest.approx(0.005)
+def test_segments_without_a_price_takes_all(run, example, grouped, tmp_path):
+    path = example / "frontier.json"
+    result = run("segments", path, grouped, "--report", "s.html", "--json", "s.json")
+    assert result.status == 0, result.err
+    points = json.loads((tmp_path / "s.json").read_text())["points"]
+    prices = load_frontier(path).error_prices
+    np.testing.assert_allclose([point["price_of_error"] for point in points], prices)
+    assert "does a policy per group clearly pay" in result.out
+    assert f"--price-error {prices[len(prices) // 2]:.3g}" in result.out
+    page = (tmp_path / "s.html").read_text()
+    assert page.count("<svg") == 2
+    assert "Groups that differ" in page
 
 
 def test_what_segments_cannot_use(run, example, grouped):

@@ -4,19 +4,23 @@ from dataclasses import replace
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
 from jaxcascade.calibration import LogisticCalibrator, log_odds
 from jaxcascade.cascade import Outcome, Policy, Prices
 from jaxcascade.economics import (
     Ledger,
+    candidate_ledger,
     choose_per_segment,
     frontier_systems,
     loss_from_sharing,
+    segment_frontier,
     segment_table,
     segments,
 )
 from jaxcascade.errors import InvalidInputError, RecordsError
+from jaxcascade.records import read_records
 from jaxcascade.tuning import Frontier, Point
 
 PRICES = Prices(error=1.0)
@@ -181,21 +185,84 @@ def test_a_tie_is_no_reason_to_leave_the_shared_system():
     assert choice.own.tolist() == [1, 1]
 
 
-def test_the_table_has_a_row_per_price_and_group():
-    ledger = ledger_of(np.random.default_rng(4), OPPOSITE, [50] * 4)
-    key = jax.random.key(1)
-    prices = [Prices(error=1.0), Prices(error=10.0)]
-    rows = segment_table(key, ledger, prices).to_pylist()
+def frontier_of(points):
+    one = np.ones((2, 1))
+    calibrators = LogisticCalibrator(*map(jax.numpy.asarray, (one[:, 0], one, -one, one)), log_odds)
+    return Frontier(("a", "b"), one[:, 0], one[:, 0], calibrators, points, None)
+
+
+def grouped_records(rng, error, size):
+    """Two models with the given error in each group (groups x models)."""
+    n = len(error) * size
+    group = np.repeat([f"g{g}" for g in range(len(error))], size)
+    wrong = rng.random((n, 2)) < np.repeat(error, size, axis=0)
+    frame = pd.DataFrame(
+        {
+            "query": np.repeat(np.arange(n), 2),
+            "model": np.tile(["a", "b"], n),
+            "confidence": 0.7,
+            "correct": 1 - wrong.ravel().astype(int),
+            "cost_usd": np.tile([0.01, 0.02], n),
+            "group": np.repeat(group, 2),
+        }
+    )
+    return read_records(frame)
+
+
+@pytest.fixture
+def by_price():
+    records = grouped_records(np.random.default_rng(4), OPPOSITE[:, :2], 50)
+    outcome = Outcome(*(np.array(0.5) for _ in range(4)), np.ones(2) / 2)
+    points = tuple(
+        Point(Prices(price), Policy.single("a"), "single", outcome, outcome, "a")
+        for price in (0.001, 1.0, 10.0)
+    )
+    frontier, key = frontier_of(points), jax.random.key(1)
+    return segment_frontier(key, frontier, records), frontier, records
+
+
+def test_a_frontier_by_group_is_the_choice_at_each_of_its_prices(by_price):
+    found, frontier, records = by_price
+    ledger = candidate_ledger(frontier, records)
+    keys = jax.random.split(jax.random.key(1), 3)
+    for point, one, price in zip(found.points, keys, (0.001, 1.0, 10.0), strict=True):
+        held_out = loss_from_sharing(one, ledger, Prices(price))
+        np.testing.assert_allclose(point.held_out.gain, held_out.gain)
+        assert point.choice.own.tolist() == choose_per_segment(ledger, Prices(price)).own.tolist()
+    # Where errors are next to free, the cheaper model is the best everywhere.
+    assert found.points[0].choice.own.tolist() == [0, 0, 0, 0]
+    assert found.points[2].choice.own.tolist() == [0, 1, 0, 1]
+    losses = np.array([ledger.losses(Prices(10.0))[:, records.group == f"g{g}"].mean(axis=1)
+                       for g in range(4)])  # fmt: skip
+    np.testing.assert_allclose(found.losses(found.points[2]), losses[:, 0])
+    # Groups are of one size, so that all queries together are the mean of groups.
+    means = [point.held_out.shared_loss.mean() for point in found.points]
+    np.testing.assert_allclose(found.shared_loss, means)
+    np.testing.assert_allclose(found.gain, [point.held_out.gain.mean() for point in found.points])
+
+
+def test_a_price_between_points_is_taken_at_the_nearest(by_price):
+    _, frontier, records = by_price
+    found = segment_frontier(jax.random.key(0), frontier, records, [8.0])
+    np.testing.assert_array_equal(found.error_prices, [8.0])
+    with pytest.raises(InvalidInputError, match="price of an error must be above 0"):
+        segment_frontier(jax.random.key(0), frontier, records, [0.0])
+
+
+def test_the_table_has_a_row_per_price_and_group(by_price):
+    found, _, records = by_price
+    rows = segment_table(found).to_pylist()
     assert [(row["price_of_error"], row["group"]) for row in rows] == [
-        (price, f"g{g}") for price in (1.0, 10.0) for g in range(4)
+        (price, f"g{g}") for price in (0.001, 1.0, 10.0) for g in range(4)
     ]
-    held_out = loss_from_sharing(jax.random.split(key, 2)[1], ledger, prices[1])
-    np.testing.assert_allclose([row["gain"] for row in rows[4:]], held_out.gain)
-    assert [row["own"] for row in rows[:4]] == ["s0", "s1", "s0", "s1"]
+    assert [row["own_policy"] for row in rows[8:]] == ["a", "b", "a", "b"]
+    assert {row["policy"] for row in rows} == {"a"}
+    np.testing.assert_allclose([row["gain"] for row in rows[8:]], found.points[2].held_out.gain)
+    wrong = [1 - records.correct[records.group == f"g{g}", 0].mean() for g in range(4)]
+    np.testing.assert_allclose([row["error"] for row in rows[:4]], wrong)
 
 
 def test_candidates_are_single_models_and_distinct_policies():
-    one = np.ones((2, 1))
     outcome = Outcome(*(np.array(0.5) for _ in range(4)), np.ones(2) / 2)
     cuts = (0.5, 0.5, 0.50000001)
     policies = [Policy.threshold_cascade(["a", "b"], [cut]) for cut in cuts]
@@ -203,8 +270,7 @@ def test_candidates_are_single_models_and_distinct_policies():
         Point(Prices(1.0 + p), policy, "pair", outcome, outcome, "a")
         for p, policy in enumerate([*policies, Policy.single("b")])
     )
-    calibrators = LogisticCalibrator(*map(jax.numpy.asarray, (one[:, 0], one, -one, one)), log_odds)
-    found = frontier_systems(Frontier(("a", "b"), one[:, 0], one[:, 0], calibrators, points, None))
+    found = frontier_systems(frontier_of(points))
     words = "a: to b up to 0.5, else accept"
     assert list(found) == ["a", "b", words, f"{words} (point 2)"]
     assert list(found.values())[2:] == [policies[0], policies[2]]

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from jaxcascade.economics import LossFromSharing, Monitoring, Watch
+from jaxcascade.cascade import Outcome, Prices
+from jaxcascade.economics import (
+    LossFromSharing,
+    Monitoring,
+    SegmentChoice,
+    SegmentFrontier,
+    SegmentPoint,
+    Segments,
+    Watch,
+)
 from jaxcascade.reports import drift_figures
 from jaxcascade.reports.style import drawing
 
@@ -61,3 +70,21 @@ def test_a_row_shows_both_losses_of_a_group():
     np.testing.assert_allclose(ends, [[3 - 0.392, 3 + 0.392], [2, 2]])
     assert [label.get_text() for label in ax.get_yticklabels()] == ["law (30)", "tax (1)"]
     assert "save $1 per 1,000 queries" in drawn.caption
+
+
+def test_a_line_shows_the_share_that_own_policies_save():
+    held_out = LossFromSharing(
+        ("law", "tax"), np.array([30, 10]), np.array([0.4, 0.8]), np.array([0.3, 0.8]),
+        np.array([0.02, 0.01]), 0.075, 0.02,
+    )  # fmt: skip
+    choice = SegmentChoice(("law", "tax"), ("a", "b"), 0, np.array([1, 0]), *np.zeros((2, 2, 2)))
+    points = tuple(SegmentPoint(Prices(p), 0, choice, held_out) for p in (1.0, 2.0))
+    outcome = Outcome(*(np.zeros((2, 2)) for _ in range(4)), np.zeros((2, 2, 1)))
+    by_group = Segments(("law", "tax"), np.array([30, 10]), outcome)
+    with drawing():
+        drawn = drift_figures.sharing_by_price(SegmentFrontier(("a", "b"), by_group, points))
+    (ax,) = drawn.figure.axes
+    share = 0.075 / 0.5  # of three quarters of 0.4 and a quarter of 0.8
+    np.testing.assert_allclose(ax.get_lines()[0].get_xydata(), [[1.0, share], [2.0, share]])
+    low, high = np.percentile(ax.collections[0].get_paths()[0].vertices[:, 1], [0, 100])
+    np.testing.assert_allclose([low, high], [share - 1.96 * 0.04, share + 1.96 * 0.04])

@@ -3,13 +3,18 @@ from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
 
+import jax
 import numpy as np
 import pytest
 
 from jaxcascade.cascade import Policy
+from jaxcascade.economics import monitor, segment_frontier
 from jaxcascade.errors import FileFormatError
 from jaxcascade.reports import write_report
+from jaxcascade.reports.drift_page import drift_verdict
+from jaxcascade.reports.segment_page import segment_verdict
 from jaxcascade.tuning import evaluate, verdict
+from jaxcascade.tuning.reference import confidence_reference
 
 from .conftest import ODD_NAMES, make_frontier, make_model, make_records
 
@@ -106,6 +111,27 @@ def test_report_of_an_evaluation(tmp_path, frontier, records):
     text = path.read_text(encoding="utf-8")
     assert figure_names(text) == [*ALWAYS, *OF_PAIRS]
     assert "Error in test" in text
+
+
+def test_an_evaluation_tells_of_drift_and_of_groups(tmp_path, frontier, records):
+    frontier = frontier._replace(reference=confidence_reference(jax.random.key(0), records))
+    count = records.num_queries
+    records = replace(records, group=np.array(["law", "<tax>"])[np.arange(count) % 2])
+    path = tmp_path / "report.html"
+    write_report(path, frontier, records, evaluation=evaluate(frontier, records))
+    text = path.read_text(encoding="utf-8")
+    assert figure_names(text)[-3:] == ["drift", "sharing-by-price", "sharing"]
+    assert escape(drift_verdict(monitor(jax.random.key(0), frontier, records))[0]) in text
+    assert segment_verdict(segment_frontier(jax.random.key(0), frontier, records)) in text
+    assert '<td class="words">&lt;tax&gt;</td>' in text
+    ids = Outline(text).ids
+    assert len(ids) == len(set(ids))
+
+    few = records.take(np.arange(3))
+    write_report(path, frontier, few, evaluation=evaluate(frontier, few))
+    text = path.read_text(encoding="utf-8")
+    assert "Cross-validation in 5 parts needs as many comparable queries; there are 3." in text
+    assert figure_names(text)[-1] == "drift"
 
 
 def test_records_with_holes(tmp_path):
