@@ -81,7 +81,7 @@ def test_a_row_per_group_is_of_the_policy_and_of_what_its_own_saves():
         ["$4.00", "$4.00"],
         ["$254", "$129"],  # 0.25 and 0.125 dollars for errors, and 0.004 for calls
         ["t", "s"],
-        ["-$100", "$0"],
+        ["-$100.0", "$0"],
         ["$20.0", ""],
     ]
 
