@@ -322,11 +322,11 @@ def _add_worth(verbs) -> None:
     )
     verb.add_argument(
         "--frontier",
-        nargs="+",
+        action="append",
         metavar="FRONTIER",
-        help="file written by `jaxcascade tune`, whose recommendation is compared; of several, "
-        "tuned at different --price-latency, the nearest, and the report maps where "
-        "recommendations beat the last model",
+        help="file written by `jaxcascade tune`, whose recommendation is compared; may be given "
+        "again for other --price-latency: then the nearest is compared, and the report maps where "
+        "recommendations beat the dearest model",
     )
     verb.add_argument(
         "--draws", type=int, default=1000, metavar="N", help="bootstrap draws (default: 1000)"

@@ -337,40 +337,7 @@ def _write_report(
 
 def _content(found: _Found) -> dict[str, Any]:
     """Returns everything as JSON can hold it."""
-    names, mean = found.ledger.systems, found.ledger.outcomes()
-    plain = exchange.plain
-    systems = [
-        {
-            "system": name,
-            "loss": plain(found.choice.expected_loss[s]),
-            "loss_low": plain(found.loss.low[s]),
-            "loss_high": plain(found.loss.high[s]),
-            "probability_best": plain(found.choice.probability[s]),
-            "error": plain(mean.error[s]),
-            "abstention": plain(mean.abstention[s]),
-            "cost_usd": plain(mean.cost_usd[s]),
-            "latency_s": plain(mean.latency_s[s]),
-        }
-        for s, name in enumerate(names)
-    ]
-    steps = [
-        {name: plain(value) for name, value in step._asdict().items() if name != "fieller"}
-        | {"fieller": None if step.fieller is None else [plain(end) for end in step.fieller]}
-        for step in found.steps
-    ]
-    knowledge = [
-        {
-            "model": row.model,
-            "knows_when_wrong": row.verdict,
-            "auroc": plain(row.auroc),
-            "auroc_low": plain(row.auroc_band.low),
-            "auroc_high": plain(row.auroc_band.high),
-            "passed_on": _SHOWN_RATE,
-            "error_reduction": plain(row.reduction[0]),
-            "share_of_most_possible": plain(row.attained[0]),
-        }
-        for row in found.knowledge
-    ]
+    names, plain = found.ledger.systems, exchange.plain
     content = {
         "prices": {name: plain(price) for name, price in found.prices._asdict().items()},
         "num_queries": int(found.ledger.known.sum()),
@@ -379,9 +346,9 @@ def _content(found: _Found) -> dict[str, Any]:
         "runner_up": names[int(found.choice.runner_up)],
         "regret": plain(found.choice.regret),
         "tail_regret": plain(found.choice.tail_regret),
-        "systems": systems,
-        "break_even": steps,
-        "self_knowledge": knowledge,
+        "systems": _system_rows(found),
+        "break_even": [_step_row(step) for step in found.steps],
+        "self_knowledge": [_knowledge_row(row) for row in found.knowledge],
     }
     if found.belief is None or found.believed is None:
         return content
@@ -393,4 +360,42 @@ def _content(found: _Found) -> dict[str, Any]:
             "probability_best": dict(zip(names, found.believed.probability.tolist(), strict=True)),
             "perfect_information": found.believed.perfect_information,
         }
+    }
+
+
+def _system_rows(found: _Found) -> list[dict[str, Any]]:
+    mean = found.ledger.outcomes()
+    columns = {
+        "loss": found.choice.expected_loss,
+        "loss_low": found.loss.low,
+        "loss_high": found.loss.high,
+        "probability_best": found.choice.probability,
+        "error": mean.error,
+        "abstention": mean.abstention,
+        "cost_usd": mean.cost_usd,
+        "latency_s": mean.latency_s,
+    }
+    return [
+        {"system": system} | {name: exchange.plain(cells[s]) for name, cells in columns.items()}
+        for s, system in enumerate(found.ledger.systems)
+    ]
+
+
+def _step_row(step: BreakEven) -> dict[str, Any]:
+    row = {name: exchange.plain(v) for name, v in step._asdict().items() if name != "fieller"}
+    ends = None if step.fieller is None else [exchange.plain(end) for end in step.fieller]
+    return row | {"fieller": ends}
+
+
+def _knowledge_row(row: SelfKnowledge) -> dict[str, Any]:
+    plain = exchange.plain
+    return {
+        "model": row.model,
+        "knows_when_wrong": row.verdict,
+        "auroc": plain(row.auroc),
+        "auroc_low": plain(row.auroc_band.low),
+        "auroc_high": plain(row.auroc_band.high),
+        "passed_on": _SHOWN_RATE,
+        "error_reduction": plain(row.reduction[0]),
+        "share_of_most_possible": plain(row.attained[0]),
     }

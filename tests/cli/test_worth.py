@@ -148,3 +148,20 @@ def test_queries_that_do_not_count_are_counted(run, table):
 def test_unusable_requests(run, table, words, told, tmp_path):
     refused(run("worth", table, *words), *told)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_frontiers_at_several_prices_of_a_second_are_mapped(run, example, table, tmp_path):
+    content = json.loads((example / "frontier.json").read_text())
+    for point in content["points"]:
+        point["prices"]["latency"] = 0.01
+    (tmp_path / "dearer.json").write_text(json.dumps(content))
+    both = ("--frontier", "dearer.json", "--frontier", example / "frontier.json")
+    prices = ("--price-error", "0.01", "--price-latency", "0.001")
+    result = run("worth", *both, table, *prices, "--report", "w.html", *FEW)
+    assert result.status == 0, result.err
+    assert "The frontier was tuned at $0 per second, not $0.00100." in result.out
+    assert "Cascades against gpt-4o alone" in (tmp_path / "w.html").read_text()
+    refused(
+        run("worth", *both[2:], *both[2:], table, *prices, "--report", "x.html"),
+        "increasing prices of a second",
+    )
