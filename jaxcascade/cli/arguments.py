@@ -384,6 +384,7 @@ def _add_budget(verbs) -> None:
         help="tighten the limits until they are kept with this probability (default: on average)",
     )
     verb.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    _add_report(verb)
     _add_json(verb)
 
 

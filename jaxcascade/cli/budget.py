@@ -1,12 +1,11 @@
 """The verb `budget`: the best mixture of policies within limits."""
 
 import argparse
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float
-from rich.markup import escape
 
 from jaxcascade.cascade import Outcome, Prices
 from jaxcascade.cli import exchange, terminal
@@ -24,7 +23,14 @@ from jaxcascade.economics import (
 )
 from jaxcascade.errors import InvalidInputError
 from jaxcascade.records import remarks
-from jaxcascade.tuning import dollars, load_frontier
+from jaxcascade.reports.budget_page import (
+    BudgetFinding,
+    budget_verdict,
+    limit_columns,
+    mixture_columns,
+    write_budget_report,
+)
+from jaxcascade.tuning import load_frontier
 
 _NUM_DRAWS = 1000
 _QUANTITIES = {
@@ -33,30 +39,11 @@ _QUANTITIES = {
     "latency": "latency_s",
     "abstention": "abstention",
 }
-_WORDS = {
-    "error": "wrong, of all queries",
-    "error_given_answered": "wrong, of answered queries",
-    "cost_usd": "dollars per query",
-    "latency_s": "seconds per query",
-    "abstention": "given up",
-    "late": "later than the limit",
-}
-
-
-class _Found(NamedTuple):
-    """What there is to tell."""
-
-    minimise: str
-    limits: Limits
-    allocation: Allocation
-    attained: dict[str, float]
-    chances: dict[str, float]
-    num_queries: int
 
 
 def budget(arguments: argparse.Namespace) -> None:
     """Finds the best mixture within limits."""
-    exchange.check_writable(arguments.json)
+    exchange.check_writable(arguments.report, arguments.json)
     limits, minimise = _limits(arguments), _minimised(arguments)
     frontier, records = load_frontier(arguments.frontier), exchange.read_table(arguments)
     with exchange.progress_shown() as progress:
@@ -66,14 +53,21 @@ def budget(arguments: argparse.Namespace) -> None:
         ledger = ledger.take(ledger.known)
         progress("searching within the limits")
         found = _search(ledger, limits, minimise, arguments)
+        if arguments.report:
+            progress("drawing the report")
+            write_budget_report(arguments.report, found)
     if not exchange.write_json(arguments.json, _content(found)):
         terminal.remarks(remarks(records))
-        _tables(found)
+        terminal.columns(mixture_columns(found))
+        terminal.columns(limit_columns(found))
+        terminal.line(budget_verdict(found))
+        if arguments.report:
+            terminal.line(f"Report written to {arguments.report}")
 
 
 def _search(
     ledger: Ledger, limits: Limits, minimise: str | Prices, arguments: argparse.Namespace
-) -> _Found:
+) -> BudgetFinding:
     # The same weights for means and for late queries.
     weight = bootstrap_weights(jax.random.key(arguments.seed), ledger.queries.size, _NUM_DRAWS)
     draws = ledger.outcomes(weight)
@@ -88,13 +82,15 @@ def _search(
             ledger.systems, draws, limits, minimise, late_draws, arguments.chance
         )
     chances = chance_within(found.mixture, ledger.systems, draws, limits, late_draws)
-    return _Found(
+    return BudgetFinding(
         "loss" if isinstance(minimise, Prices) else minimise,
         limits,
         found,
         _attained(found.mixture.outcome(ledger), found, ledger, late),
         chances,
         ledger.queries.size,
+        ledger.systems,
+        ledger.outcomes(),
     )
 
 
@@ -156,43 +152,7 @@ def _minimised(arguments: argparse.Namespace) -> str | Prices:
     return Prices(error, latency or 0.0, np.inf if abstention is None else abstention)
 
 
-def _tables(found: _Found) -> None:
-    mixture = terminal.table("system", "share of queries")
-    for name, share in zip(*found.allocation.mixture, strict=True):
-        mixture.add_row(escape(name), f"{100 * share:.1f} %")
-    terminal.console().print(mixture)
-    rows = terminal.table(
-        "on average", "limit", "attained", "one unit more saves", "chance to hold"
-    )
-    prices, given = found.allocation.shadow_prices._asdict(), found.limits.given()
-    for name, words in _WORDS.items():
-        if name not in found.attained or np.isnan(found.attained[name]):
-            continue
-        limited = name in given
-        rows.add_row(
-            words,
-            _amount(name, given[name]) if limited else "",
-            _amount(name, found.attained[name]),
-            f"{prices[name]:.4g}" if limited else "",
-            f"{found.chances[name]:.0%}" if limited else "",
-        )
-    terminal.console().print(rows)
-    unit = "dollars" if found.minimise in ("cost_usd", "loss") else _WORDS[found.minimise]
-    terminal.line(
-        f"Minimised: {found.minimise}, to {found.allocation.value:.4g}. Savings are in {unit}, per "
-        "unit of the limit. All limits hold at once with a probability of "
-        f"{found.chances['all']:.0%}, by the bootstrap over {found.num_queries} queries; on the "
-        "queries that a mixture was chosen on this is flattering."
-    )
-
-
-def _amount(name: str, value: float) -> str:
-    if name == "cost_usd":
-        return dollars(value)
-    return f"{value:.2f}" if name == "latency_s" else f"{100 * value:.1f} %"
-
-
-def _content(found: _Found) -> dict[str, Any]:
+def _content(found: BudgetFinding) -> dict[str, Any]:
     allocation = found.allocation
     return {
         "minimise": found.minimise,

@@ -197,7 +197,7 @@ def _counted(source: Source) -> Source:
 # Longer policies from optimal stopping add nothing to these on unseen queries (0.02 % of the loss
 # in the cross-validation above), but only they give queries up.
 BEST_OF_ALL = Method((SINGLES, PAIRS, SUBCASCADES), charge=1.0, smoothing=300.0)
-# Pairs that give up lowered the held-out loss of those by another 0.7 to 1.5 % (standard errors 0.4
+# Pairs that give up lowered the held-out loss of those by another 0.9 to 1.5 % (standard errors 0.5
 # to 0.6), in three foldings of the same pools, where an abstention cost 5 to 30 % of an error.
 WITH_ABSTENTION = replace(BEST_OF_ALL, sources=(*BEST_OF_ALL.sources, ABSTAINING_PAIRS, STOPPING))
 POOL = Method((_trusted(STOPPING),))
