@@ -31,7 +31,32 @@ class Density(NamedTuple):
     log_prior: Callable[[Float[Array, "*blocks p"]], Float[Array, "*blocks"]]
 
 
-def density_of(model: Callable, arguments: tuple, num_blocks: int | None = None) -> Density:
+class Folded:
+    """From every number to its size: what is positive lies on both sides of zero, as if mirrored.
+
+    In logarithms, values next to zero are far from all others, and a walk that should visit them
+    seldom does. Folded they are close by. The density is that of the mirrored law, up to a half.
+    """
+
+    def __call__(self, x: Array) -> Array:
+        """Returns the sizes."""
+        return jnp.abs(x)
+
+    def inv(self, y: Array) -> Array:
+        """Returns the numbers of that size that are not negative."""
+        return y
+
+    def log_abs_det_jacobian(self, x: Array, y: Array) -> Array:
+        """Returns zeros: sizes are as far apart as the numbers are."""
+        return jnp.zeros_like(x)
+
+
+def density_of(
+    model: Callable,
+    arguments: tuple,
+    num_blocks: int | None = None,
+    folded: tuple[str, ...] = (),
+) -> Density:
     """Traces a NumPyro model once for its sites and their supports.
 
     Args:
@@ -39,6 +64,7 @@ def density_of(model: Callable, arguments: tuple, num_blocks: int | None = None)
         arguments: Of the model.
         num_blocks: How many independent blocks the model has, along the last batch axis of each
             of its sites; None where it is taken whole.
+        folded: Positive sites that are not taken by their logarithms, but mirrored at zero.
     """
     traced = _trace(model, arguments, {})
     latent = {
@@ -46,7 +72,10 @@ def density_of(model: Callable, arguments: tuple, num_blocks: int | None = None)
         for name, site in traced.items()
         if site["type"] == "sample" and not site["is_observed"]
     }
-    transforms = {name: biject_to(site["fn"].support) for name, site in latent.items()}
+    transforms = {
+        name: Folded() if name in folded else biject_to(site["fn"].support)
+        for name, site in latent.items()
+    }
     lead = 0 if num_blocks is None else 1
     example = {name: transforms[name].inv(site["value"]) for name, site in latent.items()}
     one_block = {name: value[(0,) * lead] for name, value in example.items()}

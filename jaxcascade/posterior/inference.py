@@ -340,11 +340,14 @@ def laplace_margins(key: PRNGKeyArray, evidence: Evidence, priors: Priors, num_d
     confidence = density_of(confidence_model, (evidence, priors), k)
     at_labels = find_mode(calibration, calibration.pack(start))
     at_laws = _best_start(confidence, start)
-    of_labels = sample(labels, calibration, at_labels, num_draws)
-    of_laws = sample(laws, confidence, at_laws, num_draws)
+    of_labels = sample(labels, calibration, at_labels.guide, num_draws)
+    # Climbing needs a smooth hill; walking, the two components' coming together close by.
+    mirrored = density_of(confidence_model, (evidence, priors), k, folded=("gap",))
+    guide = at_laws.guide.carried(lambda vector: mirrored.pack(confidence.constrain(vector)))
+    of_laws = sample(laws, mirrored, guide, num_draws)
     weights = jnp.column_stack([of_laws.log_weight, of_labels.log_weight])
     sites = jax.vmap(calibration.constrain)(of_labels.vectors)
-    sites = sites | jax.vmap(confidence.constrain)(of_laws.vectors)
+    sites = sites | jax.vmap(mirrored.constrain)(of_laws.vectors)
     return Drawn(
         sites,
         {

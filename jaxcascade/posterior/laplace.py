@@ -4,6 +4,7 @@ Where a model falls into independent blocks, each is drawn and judged on its own
 hopeless in fifty dimensions is easy in seven.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -47,6 +48,38 @@ class Mode(NamedTuple):
         values, vectors = jnp.linalg.eigh(self.prior_precision + self.data_precision)
         bent = jnp.maximum(jnp.abs(values), _FLATTEST)
         return (vectors * bent[..., None, :]) @ jnp.swapaxes(vectors, -1, -2)
+
+    @property
+    def guide(self) -> "Guide":
+        """The normal law of the same place and curvature."""
+        return Guide(self.vector, jnp.linalg.inv(self.precision))
+
+
+class Guide(NamedTuple):
+    """The normal law that draws begin with.
+
+    Attributes:
+        center: Its mean.
+        covariance: Its covariance.
+    """
+
+    center: Float[Array, "*blocks p"]
+    covariance: Float[Array, "*blocks p p"]
+
+    def carried(self, onto: Callable[[Array], Array]) -> "Guide":
+        """Takes the law to other coordinates, to first order.
+
+        Args:
+            onto: From vectors here to vectors there, each block on its own.
+        """
+
+        def column(direction: Array) -> Array:
+            along = jnp.broadcast_to(direction, self.center.shape)
+            return jax.jvp(onto, (self.center,), (along,))[1]
+
+        slope = jnp.moveaxis(jax.vmap(column)(jnp.eye(self.center.shape[-1])), 0, -1)
+        covariance = slope @ self.covariance @ jnp.swapaxes(slope, -1, -2)
+        return Guide(onto(self.center), covariance)
 
 
 class Sampled(NamedTuple):
@@ -104,8 +137,8 @@ def _derivatives(value, x: Float[Array, "*blocks p"]) -> tuple[Array, Array]:
     return values[0], jnp.moveaxis(columns, 0, -1)
 
 
-def sample(key: PRNGKeyArray, density: Density, mode: Mode, num_draws: int) -> Sampled:
-    """Draws from a t law around the mode and moves the draws until they are of the density.
+def sample(key: PRNGKeyArray, density: Density, guide: Guide, num_draws: int) -> Sampled:
+    """Draws from a t law around a center and moves the draws until they are of the density.
 
     Each draw is a chain of its own. In turn it is offered a fresh draw of the t law, and a short
     step, and takes either by the rule of Metropolis and Hastings. After the first
@@ -114,10 +147,10 @@ def sample(key: PRNGKeyArray, density: Density, mode: Mode, num_draws: int) -> S
     Args:
         key: Draws proposals and decides on them.
         density: What to draw from.
-        mode: See `find_mode`.
+        guide: Where to begin, see `Mode.guide`.
         num_draws: Draws to return.
     """
-    blocks, p = mode.vector.shape[:-1], mode.vector.shape[-1]
+    blocks, p = guide.center.shape[:-1], guide.center.shape[-1]
     shape = (num_draws, *blocks)
 
     def turn(state: tuple, step: tuple[Array, Array]) -> tuple[tuple, Array]:
@@ -151,10 +184,9 @@ def sample(key: PRNGKeyArray, density: Density, mode: Mode, num_draws: int) -> S
 
     # From nowhere, any place is better: the first turn takes what is offered.
     nowhere = jnp.full(shape, -jnp.inf)
-    start = jnp.broadcast_to(mode.vector, (*shape, p))
-    covariance = jnp.linalg.inv(mode.precision)
+    start = jnp.broadcast_to(guide.center, (*shape, p))
     steps = jnp.arange(_NUM_TURNS), jax.random.split(key, _NUM_TURNS)
-    (at, *_), told = jax.lax.scan(turn, (start, nowhere, mode.vector, covariance), steps)
+    (at, *_), told = jax.lax.scan(turn, (start, nowhere, *guide), steps)
     return Sampled(at, told[-2])
 
 

@@ -10,6 +10,7 @@ from jaxcascade.reports.material import Drawn
 from jaxcascade.reports.style import INK, PALE, SHADE, dollar_axis, sheet
 
 _QUERIES = 1000
+_NUM_POINTS = 500
 
 
 def within_limits(
@@ -26,7 +27,9 @@ def within_limits(
     figure, ax = sheet(4.2)
     cost, error = _QUERIES * np.asarray(outcome.cost_usd), np.asarray(outcome.error)
     hull = budget_hull(systems, outcome)
-    ax.plot(_QUERIES * hull.budget, hull.value, color=SHADE, lw=1.0, zorder=1)
+    # Mixtures are straight in dollars, and bent on an axis of their logarithms.
+    spent = np.unique(np.append(hull.budget, np.linspace(*hull.budget[[0, -1]], _NUM_POINTS)))
+    ax.plot(_QUERIES * spent, hull.at(spent), color=SHADE, lw=1.0, zorder=1)
     ax.plot(cost, error, "o", color=PALE, mec=SHADE, ms=5, label="systems")
     used = [systems.index(name) for name in found.mixture.systems]
     ax.plot(cost[used], error[used], "o", color=INK, ms=6, label="used")

@@ -110,3 +110,13 @@ def test_seconds_that_were_not_recorded_cannot_be_limited(run, example, rows):
     result = run("budget", example / "frontier.json", "silent.parquet", "--error", "0.2", "--json")
     assert json.loads(result.out)["attained"]["latency_s"] is None
     assert np.isfinite(json.loads(result.out)["value"])
+
+
+def test_a_report_shows_the_tables_and_where_the_mixture_lies(budget, tmp_path):
+    result = budget("--cost", "0.00022", "--report", "b.html")
+    assert result.status == 0, result.err
+    assert "Report written to b.html" in result.out
+    page = (tmp_path / "b.html").read_text()
+    for words in ("What is within the limits", "Share of queries", "Minimised: error"):
+        assert words in page
+    assert page.count("<svg") == 1

@@ -10,7 +10,7 @@ from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportU
 from scipy import stats
 
 from jaxcascade.posterior.density import Density
-from jaxcascade.posterior.laplace import find_mode, pareto_k, sample
+from jaxcascade.posterior.laplace import Guide, find_mode, pareto_k, sample
 
 MEAN = jnp.array([[1.0, -2.0], [0.5, 3.0]])
 COVARIANCE = jnp.array([[[2.0, 0.9], [0.9, 1.0]], [[0.5, -0.2], [-0.2, 0.3]]])
@@ -51,7 +51,7 @@ def test_mode_is_found_from_far_away_and_without_concavity():
 
 def test_draws_of_a_normal_law_have_its_moments():
     d = density(normal)
-    draws = np.asarray(sample(jax.random.key(0), d, find_mode(d, MEAN + 1.0), 4000).vectors)
+    draws = np.asarray(sample(jax.random.key(0), d, find_mode(d, MEAN + 1.0).guide, 4000).vectors)
     for block in range(2):
         spread = np.sqrt(np.diag(COVARIANCE[block]))
         # Five standard errors of 4,000 draws.
@@ -62,12 +62,23 @@ def test_draws_of_a_normal_law_have_its_moments():
 
 def test_draws_of_a_skewed_law_have_its_quantiles():
     d = density(log_gamma)
-    draws = np.asarray(sample(jax.random.key(1), d, find_mode(d, jnp.zeros((2, 1))), 4000).vectors)
+    guide = find_mode(d, jnp.zeros((2, 1))).guide
+    draws = np.asarray(sample(jax.random.key(1), d, guide, 4000).vectors)
     levels = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
     for block, shape in enumerate((1.5, 4.0)):
         below = stats.gamma(shape).cdf(np.exp(np.quantile(draws[:, block, 0], levels)))
         # Five standard errors of 4,000 draws: 5 sqrt(0.25 / 4000).
         np.testing.assert_allclose(below, levels, atol=0.04)
+
+
+def test_a_guide_in_other_coordinates_has_the_covariance_of_the_delta_method():
+    bend = lambda v: jnp.stack([jnp.exp(v[..., 0]), v[..., 0] * v[..., 1]], axis=-1)  # noqa: E731
+    found = Guide(MEAN, COVARIANCE).carried(bend)
+    np.testing.assert_allclose(found.center, bend(MEAN))
+    for block, (a, b) in enumerate(np.asarray(MEAN)):
+        slope = np.array([[np.exp(a), 0.0], [b, a]])
+        expected = slope @ COVARIANCE[block] @ slope.T
+        np.testing.assert_allclose(found.covariance[block], expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("degrees", [1.5, 3.0, 30.0])

@@ -147,6 +147,20 @@ def test_blocks_are_independent(evidence, sites):
     np.testing.assert_array_equal(np.asarray(after != before), [False, True, False])
 
 
+def test_a_folded_site_has_the_density_of_its_size_on_both_sides_of_zero(evidence, sites):
+    plain = density_of(confidence_model, (evidence, PRIORS), 3)
+    folded = density_of(confidence_model, (evidence, PRIORS), 3, folded=("gap",))
+    chosen = latent(sites, "atoms", *LAW)
+    at = folded.pack(chosen)
+    # Without the volume of the logarithm.
+    expected = plain.log_prob(plain.pack(chosen)) - jnp.log(sites["gap"])
+    np.testing.assert_allclose(folded.log_prob(at), expected, rtol=1e-12)
+    mirrored = jnp.where(at == sites["gap"][:, None], -at, at)
+    assert not np.any(np.all(np.asarray(mirrored == at), axis=1))
+    np.testing.assert_allclose(folded.log_prob(mirrored), expected, rtol=1e-12)
+    np.testing.assert_array_equal(folded.constrain(mirrored)["gap"], sites["gap"])
+
+
 def test_levels_are_those_of_the_marginal(posterior):
     sites = jax.tree.map(lambda leaf: leaf[3], posterior.sites)
     model = jax.tree.map(lambda leaf: leaf[3], posterior.models())
