@@ -28,7 +28,8 @@ def within_limits(
     cost, error = _QUERIES * np.asarray(outcome.cost_usd), np.asarray(outcome.error)
     hull = budget_hull(systems, outcome)
     # Mixtures are straight in dollars, and bent on an axis of their logarithms.
-    spent = np.unique(np.append(hull.budget, np.linspace(*hull.budget[[0, -1]], _NUM_POINTS)))
+    first, last = float(hull.budget[0]), float(hull.budget[-1])
+    spent = np.unique(np.append(hull.budget, np.linspace(first, last, _NUM_POINTS)))
     ax.plot(_QUERIES * spent, hull.at(spent), color=SHADE, lw=1.0, zorder=1)
     ax.plot(cost, error, "o", color=PALE, mec=SHADE, ms=5, label="systems")
     used = [systems.index(name) for name in found.mixture.systems]
