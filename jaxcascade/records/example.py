@@ -19,9 +19,9 @@ Sources of the constants:
 
 Known to differ from recorded runs: dependence on hard queries is too strong (neighbours share .23
 to .47 of their lowest tenth instead of .14 to .38), Kendall's tau between the two pools is off by
-up to .11 and that of the two middle Llamas by .15, confidences of the Qwen models start too low, the largest Llama reaches 1 where real
-runs stay near .98, the latency of the GPT models lacks its heavy tail, and training and test
-queries are of one kind.
+up to .11 and that of the two middle Llamas by .15, confidences of the Qwen models start too low,
+the largest Llama reaches 1 where real runs stay near .98, the latency of the GPT models lacks its
+heavy tail, and training and test queries are of one kind.
 """
 
 from statistics import NormalDist
