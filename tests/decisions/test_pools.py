@@ -1,0 +1,92 @@
+"""Rules of pooling: the worked example of the specification, and by hand with gaps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcascade.decisions import RULES, belief, log_likelihood_of_ratings, pooled
+from jaxcascade.errors import InvalidInputError
+
+# Five raters, of two states: how typical the evidence is of the second, and of the first.
+RATINGS = jnp.array([(8, 4), (7, 5), (9, 3), (6, 6), (8, 8)], float)[:, ::-1]
+LOG_PRIOR = jnp.log(jnp.array([0.8, 0.2]))
+
+
+def ratio(rule, floor=0.5):
+    found = pooled(jnp.log(RATINGS + floor), rule=rule)
+    return float(found[1] - found[0])
+
+
+def test_the_worked_example():
+    without_floor = pooled(jnp.log(RATINGS), rule="median_likelihood")
+    assert float(without_floor[1] - without_floor[0]) == pytest.approx(0.4700, abs=5e-5)
+    assert float(belief(LOG_PRIOR, without_floor)[1]) == pytest.approx(0.285714, abs=5e-7)
+    assert ratio("median_ratio") == pytest.approx(0.3102, abs=5e-5)
+    assert ratio("sum") == pytest.approx(1.9447, abs=5e-5)
+    together = pooled(jnp.log(RATINGS + 0.5), rule="sum")
+    assert float(belief(LOG_PRIOR, together)[1]) == pytest.approx(0.636077, abs=5e-7)
+    assert float(belief(LOG_PRIOR, 0.2 * together)[1]) == pytest.approx(0.269461, abs=5e-7)
+    assert ratio("geometric") == pytest.approx(ratio("sum") / 5, rel=1e-12)
+
+
+def by_hand(rule, rows, trim):
+    likelihood = np.exp(rows)
+    if rule == "sum":
+        return rows.sum(axis=0)
+    if rule == "geometric":
+        return rows.mean(axis=0)
+    if rule == "median_ratio":
+        return np.median(rows - rows[:, :1], axis=0)
+    if rule == "median_likelihood":
+        return np.log(np.median(likelihood, axis=0))
+    cut = int(trim * len(rows)) if rule == "trimmed" else 0
+    return np.log(np.sort(likelihood, axis=0)[cut : len(rows) - cut].mean(axis=0))
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("trim", [0.2, 0.4])
+def test_rules_by_hand_where_raters_are_missing(rule, trim):
+    rng = np.random.default_rng(1)
+    rows, known = rng.normal(size=(40, 7, 3)), rng.random((40, 7)) < 0.6
+    known[0], known[1] = False, np.arange(7) == 3
+    found = jax.jit(lambda x, k: pooled(x, k, rule=rule, trim=trim))(rows, known)
+    for i in range(40):
+        expected = by_hand(rule, rows[i, known[i]], trim) if known[i].any() else np.zeros(3)
+        np.testing.assert_allclose(found[i], expected, rtol=1e-12, atol=1e-12)
+    # Nobody says anything: the prior stays.
+    np.testing.assert_allclose(
+        belief(jnp.log(jnp.array([0.5, 0.3, 0.2])), found[0]), [0.5, 0.3, 0.2]
+    )
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_raters_have_no_order(rule):
+    rows = jnp.asarray(np.random.default_rng(2).normal(size=(6, 2)))
+    np.testing.assert_allclose(pooled(rows[::-1], rule=rule), pooled(rows, rule=rule), rtol=1e-12)
+
+
+@pytest.mark.parametrize("rule", sorted(set(RULES) - {"sum"}))
+def test_a_rater_copied_many_times_adds_nothing_but_to_a_sum(rule):
+    rows = jnp.tile(jnp.log(jnp.array([[0.2, 0.6]])), (9, 1))
+    np.testing.assert_allclose(
+        belief(LOG_PRIOR, pooled(rows, rule=rule)), belief(LOG_PRIOR, rows[0]), rtol=1e-12
+    )
+
+
+def test_repeats_are_averaged_before_the_logarithm():
+    rating = jnp.array([[0.0, 4.0, 10.0], [7.0, 1.0, 1.0]])
+    known = jnp.array([[True, True, True], [True, False, False]])
+    found = log_likelihood_of_ratings(rating, known)
+    np.testing.assert_allclose(found, np.log([14 / 3 + 0.5, 7.5]), rtol=1e-12)
+    assert float(log_likelihood_of_ratings(rating[0], jnp.zeros(3, bool))) == 0.0
+    assert float(log_likelihood_of_ratings(jnp.zeros(2))) == pytest.approx(np.log(0.5))
+
+
+def test_what_pools_do_not_take():
+    with pytest.raises(InvalidInputError, match='; got "mode"'):
+        pooled(jnp.zeros((2, 2)), rule="mode")
+    with pytest.raises(InvalidInputError, match="`trim` must be at least 0 and below one half"):
+        pooled(jnp.zeros((2, 2)), rule="trimmed", trim=0.5)
+    with pytest.raises(InvalidInputError, match="`floor` must be above 0"):
+        log_likelihood_of_ratings(jnp.zeros(2), floor=0.0)
