@@ -117,7 +117,8 @@ def sequential_plan(prior: Float[Array, "*batch s"], costs: Costs, sources: Sour
         cost = joint @ costs.usd.T
         chance = joint.sum(axis=-1)
         value = cost.min(axis=-1)
-        ask = jnp.full(value.shape, STOP)
+        # Thousands of small numbers for every item.
+        ask = jnp.full(value.shape, STOP, jnp.int8)
         for level in tree.levels:
             further = value[level.no] + value[level.yes]
             further = further + chance[level.at, None] * sources.price_usd[level.source]
@@ -125,9 +126,9 @@ def sequential_plan(prior: Float[Array, "*batch s"], costs: Costs, sources: Sour
             least = jnp.take_along_axis(further, best[:, None], axis=-1)[:, 0]
             pays = least < value[level.at]
             chosen = jnp.take_along_axis(jnp.asarray(level.source), best[:, None], axis=-1)[:, 0]
-            ask = ask.at[level.at].set(jnp.where(pays, chosen, STOP))
+            ask = ask.at[level.at].set(jnp.where(pays, chosen, STOP).astype(ask.dtype))
             value = value.at[level.at].min(least)
-        return Plan(value[0], ask, cost.argmin(axis=-1))
+        return Plan(value[0], ask, cost.argmin(axis=-1).astype(jnp.int16))
 
     flat = prior.reshape(-1, prior.shape[-1])
     found = jax.lax.map(one, flat, batch_size=_BATCH)
