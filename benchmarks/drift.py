@@ -13,7 +13,6 @@ For comparison, what looking at a plain test again and again does: Kolmogorov an
 """
 
 import argparse
-import time
 from typing import Any
 
 import jax
@@ -109,7 +108,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def page(found: dict[str, Any], rounds: int, seconds: float) -> str:
+def page(found: dict[str, Any], rounds: int) -> str:
     """The figures for readers."""
     cases = [(name, kind) for name in found for kind in ("halves as given", "mixed")]
     alarms = [
@@ -160,8 +159,6 @@ def page(found: dict[str, Any], rounds: int, seconds: float) -> str:
             "In the order of the file, drift is flagged on "
             + (" and ".join(flagged) or "none")
             + ". Questions of MMLU stand there by topic; hence queries are shuffled by default.",
-            "",
-            f"{seconds:.0f} s of processor time.",
         ]
     )  # fmt: skip
 
@@ -171,11 +168,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     rounds = parser.parse_args().rounds
     prepare_jax()
-    began = time.process_time()
     found = {name: measured(name, rounds) for name in ("mmlu", "medmcqa")}
-    seconds = time.process_time() - began
     content = {"versions": versions(), "rounds": rounds, "alpha": _ALPHA, "results": found}
-    write("drift", content, page(found, rounds, seconds))
+    write("drift", content, page(found, rounds))
 
 
 if __name__ == "__main__":
