@@ -20,15 +20,7 @@ from jaxcascade.calibration import (
     two_sided,
 )
 from jaxcascade.cascade.model import CascadeModel
-from jaxcascade.copulas import (
-    Clayton,
-    Frank,
-    Gaussian,
-    Gumbel,
-    Independence,
-    Joe,
-    SurvivalGumbel,
-)
+from jaxcascade.copulas import FAMILIES
 from jaxcascade.errors import FileFormatError, InvalidInputError
 from jaxcascade.marginals import BetaMixture, HistogramLaw, Marginal
 from jaxcascade.records import json_value, replaced_file
@@ -41,17 +33,11 @@ _CLASSES: dict[str, type[eqx.Module]] = {
     for cls in (
         BetaMixture,
         CascadeModel,
-        Clayton,
-        Frank,
-        Gaussian,
-        Gumbel,
         HistogramLaw,
-        Independence,
         IsotonicCalibrator,
-        Joe,
         LogisticCalibrator,
         Marginal,
-        SurvivalGumbel,
+        *FAMILIES,
     )
 }
 _FUNCTIONS: dict[str, Callable] = {

@@ -20,7 +20,11 @@ from jaxcascade.copulas.joe import Joe
 from jaxcascade.copulas.rotation import SurvivalGumbel, rotated
 from jaxcascade.copulas.student_t import StudentT, student_t
 
+# Those that a file may name: all that one number, tau, determines.
+FAMILIES = (Clayton, Frank, Gaussian, Gumbel, Independence, Joe, SurvivalGumbel)
+
 __all__ = [
+    "FAMILIES",
     "CensoredPairs",
     "Clayton",
     "Copula",

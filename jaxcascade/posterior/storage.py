@@ -11,16 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxcascade.calibration import log_odds, one_sided, two_sided
-from jaxcascade.copulas import (
-    Clayton,
-    Copula,
-    Frank,
-    Gaussian,
-    Gumbel,
-    Independence,
-    Joe,
-    SurvivalGumbel,
-)
+from jaxcascade.copulas import FAMILIES, Copula
 from jaxcascade.errors import FileFormatError
 from jaxcascade.posterior.evidence import Evidence, Frame, pairs_of
 from jaxcascade.posterior.export import to_datatree
@@ -47,10 +38,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SUFFIX = ".nc"
-_FAMILIES: dict[str, type[Copula]] = {
-    family.__name__: family
-    for family in (Clayton, Frank, Gaussian, Gumbel, Independence, Joe, SurvivalGumbel)
-}
+_FAMILIES: dict[str, type[Copula]] = {family.__name__: family for family in FAMILIES}
 _TRANSFORMS: dict[str, Callable] = {f.__name__: f for f in (log_odds, one_sided, two_sided)}
 _METHODS = ("Laplace", "Nuts", "Variational")
 
@@ -124,7 +112,8 @@ def load_posterior(path: str | PathLike) -> Posterior:
             attributes = {str(name): value for name, value in tree.attrs.items()}
     except FileFormatError:
         raise
-    except Exception as error:  # whatever the reader stumbles upon
+    # Spoilt bytes make HDF5, h5netcdf and xarray raise errors of a dozen kinds, none of them ours.
+    except Exception as error:
         raise FileFormatError(
             f"{path} cannot be read as netCDF: {error}. Was it cut short, or is it of another kind?"
         ) from None

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxcascade.cascade import Outcome
-from jaxcascade.economics import Allocation, Limits
+from jaxcascade.economics import Allocation, Limits, budget_hull
 from jaxcascade.reports import assembly, markup
 from jaxcascade.reports.markup import Column
 from jaxcascade.tuning import dollars
@@ -57,13 +57,14 @@ def write_budget_report(path: str | PathLike, found: BudgetFinding) -> None:
 
 
 def _parts(found: BudgetFinding) -> Iterator[str]:
-    from jaxcascade.reports.budget_figures import within_limits
+    from jaxcascade.reports.rejection_figures import error_budget
 
     yield markup.text("p", budget_verdict(found), "verdict")
     yield markup.table(mixture_columns(found))
     yield markup.table(limit_columns(found))
-    draw = partial(within_limits, found.systems, found.outcome, found.limits, found.allocation)
-    yield from assembly.figures({"within-limits": draw})
+    hull = budget_hull(found.systems, found.outcome)
+    shown = (found.systems, found.outcome, hull, found.allocation, found.limits)
+    yield from assembly.figures({"error-budget": partial(error_budget, *shown)})
 
 
 def mixture_columns(found: BudgetFinding) -> list[Column]:

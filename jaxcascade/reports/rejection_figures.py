@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from jaxcascade.cascade import Outcome
-from jaxcascade.economics import Allocation, Hull, RejectionCurve
+from jaxcascade.economics import Allocation, Hull, Limits, RejectionCurve
 from jaxcascade.errors import InvalidInputError
 from jaxcascade.posterior import pointwise_band
 from jaxcascade.reports.material import Drawn
@@ -67,7 +67,11 @@ def accuracy_rejection(
 
 
 def error_budget(
-    systems: Sequence[str], outcome: Outcome, hull: Hull, chosen: Allocation | None = None
+    systems: Sequence[str],
+    outcome: Outcome,
+    hull: Hull,
+    chosen: Allocation | None = None,
+    limits: Limits | None = None,
 ) -> Drawn:
     """Error against cost of all systems, and the least error that each budget buys.
 
@@ -76,6 +80,7 @@ def error_budget(
         outcome: Their means, one axis.
         hull: Of dollars and errors, see `budget_hull`.
         chosen: What was found within limits, to be marked.
+        limits: Those, of which the ones on cost and error are drawn.
 
     Raises:
         InvalidInputError: There is not one name per system.
@@ -95,6 +100,11 @@ def error_budget(
         ax.plot(_QUERIES * x, y, "o", c=colour, ms=7, mec="white", zorder=4, label=_label(name))
     if chosen is not None:
         _mark(ax, chosen)
+    given = {} if limits is None else limits.given()
+    if "cost_usd" in given:
+        ax.axvline(_QUERIES * given["cost_usd"], color=INK, lw=0.9, ls="--")
+    if "error" in given:
+        ax.axhline(given["error"], color=INK, lw=0.9, ls="--")
     ax.margins(0.06)
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.set(xlabel="Cost of 1,000 queries", ylabel="Wrong answers, of all queries")
@@ -103,7 +113,8 @@ def error_budget(
         "What a budget buys",
         "Grey: every system. The line: the least error within each budget, by one system at the "
         "coloured corners and by a mixture of two between them. Such mixtures lie on straight "
-        "lines, which a logarithmic scale bends.",
+        "lines, which a logarithmic scale bends."
+        + (" Dashed: limits on cost and error; others are not drawn." if given else ""),
         figure,
     )
 

@@ -117,6 +117,6 @@ def test_a_report_shows_the_tables_and_where_the_mixture_lies(budget, tmp_path):
     assert result.status == 0, result.err
     assert "Report written to b.html" in result.out
     page = (tmp_path / "b.html").read_text()
-    for words in ("What is within the limits", "Share of queries", "Minimised: error"):
+    for words in ("What a budget buys", "Share of queries", "Minimised: error"):
         assert words in page
     assert page.count("<svg") == 1

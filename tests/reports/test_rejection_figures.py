@@ -53,3 +53,16 @@ def test_the_hull_lies_below_all_systems_and_the_chosen_mixture_on_it():
     assert height == pytest.approx(np.interp(at, x, y), abs=1e-4)
     with pytest.raises(InvalidInputError, match="`systems` must name 12 systems; got 2"):
         rejection_figures.error_budget(("a", "b"), outcome, hull)
+
+
+def test_limits_on_cost_and_error_are_dashed_and_others_are_not_drawn():
+    outcome = made_outcome(2)
+    limits = Limits(cost_usd=0.004, error=0.5, abstention=0.9)
+    with drawing():
+        drawn = rejection_figures.error_budget(
+            NAMES, outcome, budget_hull(NAMES, outcome), limits=limits
+        )
+    lines = drawn.figure.axes[0].get_lines()
+    dashed = [line.get_xydata().tolist() for line in lines if line.get_linestyle() == "--"]
+    assert dashed == [[[4.0, 0.0], [4.0, 1.0]], [[0.0, 0.5], [1.0, 0.5]]]
+    assert "Dashed" in drawn.caption
