@@ -6,44 +6,18 @@ counted as often as they are, which `sum` does worst.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Num
 
+from jaxcascade.decisions.evidence import (
+    log_likelihood_of_ratings as log_likelihood_of_ratings,  # until the room exports it from there
+)
 from jaxcascade.errors import InvalidInputError
 
 MEDIAN_LIKELIHOOD, MEDIAN_RATIO, MEAN = "median_likelihood", "median_ratio", "mean"
 TRIMMED, GEOMETRIC, SUM = "trimmed", "geometric", "sum"
 RULES = (MEDIAN_LIKELIHOOD, MEDIAN_RATIO, MEAN, TRIMMED, GEOMETRIC, SUM)
-FLOOR = 0.5
-HIGHEST_RATING = 10.0
-
-
-def log_likelihood_of_ratings(
-    rating: Float[Array, "*batch r"],
-    known: Bool[Array, "*batch r"] | None = None,
-    *,
-    floor: float = FLOOR,
-) -> Float[Array, "*batch"]:
-    """Returns the logarithm of each rater's mean rating, up to a constant that ratios do without.
-
-    Args:
-        rating: From 0, inconsistent with the state, to 10, typical of it; last axis: repeats.
-        known: Which repeats there are; by default all.
-        floor: Added to the mean, so that one rating of 0 excludes nothing.
-
-    Returns:
-        0 where there is no repeat: evidence of nothing, if that holds for every state.
-
-    Raises:
-        InvalidInputError: The floor is not above 0.
-    """
-    if not floor > 0:
-        raise InvalidInputError(
-            f"`floor` must be above 0, or a rating of 0 excludes a state for good; got {floor}."
-        )
-    known = jnp.ones(rating.shape, bool) if known is None else known
-    count = known.sum(axis=-1)
-    mean = jnp.where(known, rating, 0.0).sum(axis=-1) / jnp.maximum(count, 1)
-    return jnp.where(count > 0, jnp.log(mean + floor), 0.0)
+# Above, comparing rows pair by pair compiles slowly; sorting takes over.
+_MOST_COMPARED = 16
 
 
 def pooled(
@@ -95,7 +69,12 @@ def belief(
 
 
 def _median(values: Float[Array, "*batch m s"], there: Bool[Array, "*batch m 1"]) -> Array:
-    middle = jnp.nanmedian(jnp.where(there, values, jnp.nan), axis=-2)
+    """As `jnp.nanmedian` where there is anything, 0 elsewhere."""
+    # A rater that excludes two states alike has a ratio of no number: it says nothing.
+    number = there & ~jnp.isnan(values)
+    count = number.sum(axis=-2)
+    middle = _mean_without(values, number, (count - 1) // 2)
+    middle = jnp.where(count > 0, middle, jnp.nan)
     return jnp.where(there.any(axis=-2), middle, 0.0)
 
 
@@ -103,10 +82,51 @@ def _trimmed_mean(
     values: Float[Array, "*batch m s"], there: Bool[Array, "*batch m 1"], trim: float
 ) -> Array:
     """Mean of what is left without the lowest and highest `trim * count`, rounded down."""
-    ordered = jnp.sort(jnp.where(there, values, jnp.inf), axis=-2)
-    count = there.sum(axis=-2)[..., None, :]
-    cut = jnp.floor(trim * count)
-    rank = jnp.arange(values.shape[-2])[:, None]
-    kept = (rank >= cut) & (rank < count - cut)
-    total = jnp.where(kept, ordered, 0.0).sum(axis=-2)
-    return total / jnp.maximum(kept.sum(axis=-2), 1)
+    return _mean_without(values, there, jnp.floor(trim * there.sum(axis=-2)))
+
+
+def _mean_without(
+    values: Float[Array, "*batch m s"],
+    there: Bool[Array, "*batch m #s"],
+    cut: Num[Array, "*batch #s"],
+) -> Float[Array, "*batch s"]:
+    """Mean of what is left without the `cut` lowest and highest of what there is, or 0."""
+    m = values.shape[-2]
+    values = jnp.where(there, values, jnp.inf)
+    above = there.sum(axis=-2) - cut
+    if m <= _MOST_COMPARED:
+        # Row by row, it is one pass over memory: a tenth of the time of `jnp.sort`.
+        rows = enumerate(_in_order([values[..., j, :] for j in range(m)]))
+        total = sum(jnp.where((cut <= rank) & (rank < above), row, 0.0) for rank, row in rows)
+    else:
+        rank = jnp.arange(m)[:, None]
+        kept = (cut[..., None, :] <= rank) & (rank < above[..., None, :])
+        total = jnp.where(kept, jnp.sort(values, axis=-2), 0.0).sum(axis=-2)
+    return total / jnp.maximum(above - cut, 1)
+
+
+def _in_order(rows: list[Array]) -> list[Array]:
+    """Sorts arrays elementwise, each after the ones below it."""
+    for low, high in _comparators(len(rows)):
+        rows[low], rows[high] = (
+            jnp.minimum(rows[low], rows[high]),
+            jnp.maximum(rows[low], rows[high]),
+        )
+    return rows
+
+
+def _comparators(m: int) -> list[tuple[int, int]]:
+    """Batcher's merge exchange: pairs to compare in turn, whatever the values are.
+
+    References:
+        Knuth (1998), The Art of Computer Programming, volume 3, section 5.2.2, algorithm M.
+    """
+    pairs, highest = [], (1 << (m - 1).bit_length()) // 2
+    p = highest
+    while p > 0:
+        q, r, d = highest, 0, p
+        while d > 0:
+            pairs += [(i, i + d) for i in range(m - d) if i & p == r]
+            d, q, r = q - p, q // 2, p
+        p //= 2
+    return pairs

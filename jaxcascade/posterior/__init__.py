@@ -7,6 +7,7 @@ from jaxcascade.posterior.diagnostics import (
     Diagnosis,
     diagnose,
 )
+from jaxcascade.posterior.drawing import Drawn
 from jaxcascade.posterior.evidence import (
     Evidence,
     Frame,
@@ -68,6 +69,7 @@ __all__ = [
     "Band",
     "BayesFrontier",
     "Diagnosis",
+    "Drawn",
     "Evidence",
     "Frame",
     "FrontierDraws",

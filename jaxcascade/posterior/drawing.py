@@ -1,5 +1,6 @@
 """Draws of each part of the joint model, and values to climb from."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -11,7 +12,7 @@ from jaxcascade.copulas import Copula
 from jaxcascade.posterior.density import Density, density_of
 from jaxcascade.posterior.dependence import draw_history, draw_tau
 from jaxcascade.posterior.evidence import Evidence
-from jaxcascade.posterior.laplace import Mode, find_mode, pareto_k, sample
+from jaxcascade.posterior.laplace import DEGREES, Mode, find_mode, pareto_k, sample
 from jaxcascade.posterior.model import (
     Sites,
     calibration_model,
@@ -58,6 +59,27 @@ def laplace_margins(key: PRNGKeyArray, evidence: Evidence, priors: Priors, num_d
             "gradient_norm": jnp.append(at_laws.gradient_norm, at_labels.gradient_norm),
         },
     )
+
+
+@eqx.filter_jit
+def laplace_draws(
+    key: PRNGKeyArray, model: Callable, arguments: tuple, start: Sites, num_draws: int
+) -> Drawn:
+    """Draws of any model, in one block.
+
+    Args:
+        key: Draws.
+        model: In NumPyro, with supports that depend on no parameter.
+        arguments: Of the model.
+        start: Values to climb from.
+        num_draws: Draws to return.
+    """
+    density = density_of(model, arguments)
+    vector = density.pack(start)
+    mode = find_mode(density, vector)
+    drawn = sample(key, density, mode.guide, num_draws, max(DEGREES, vector.size))
+    told = {"pareto_k": pareto_k(drawn.log_weight)[None], "gradient_norm": mode.gradient_norm[None]}
+    return Drawn(jax.vmap(density.constrain)(drawn.vectors), told)
 
 
 @eqx.filter_jit

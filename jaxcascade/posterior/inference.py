@@ -23,6 +23,7 @@ from jaxcascade.posterior.drawing import (
     Drawn,
     draw_calls,
     draw_pairs,
+    laplace_draws,
     laplace_joint,
     laplace_margins,
     pair_start,
@@ -42,10 +43,33 @@ from jaxcascade.records import Records
 Progress = Callable[[str], None]
 
 
+def _quiet(step: str) -> None:
+    """Says nothing."""
+
+
 class Method(eqx.Module):
-    """A way to draw from the posterior of `margins_model`, or of `joint_model`."""
+    """A way to draw from the posterior of a NumPyro model, and of the cascade's above all."""
 
     num_chains: int = eqx.field(static=True, default=1)
+
+    @abc.abstractmethod
+    def draw(
+        self,
+        key: PRNGKeyArray,
+        model: Callable,
+        arguments: tuple,
+        start: Sites,
+        progress: Progress = _quiet,
+    ) -> Drawn:
+        """Draws from the posterior of any model whose supports depend on no parameter.
+
+        Args:
+            key: Draws.
+            model: In NumPyro.
+            arguments: Of the model.
+            start: Values of its sites to begin from.
+            progress: Called with a word on each step.
+        """
 
     @abc.abstractmethod
     def draw_margins(
@@ -68,6 +92,17 @@ class Laplace(Method):
     """
 
     num_draws: int = eqx.field(static=True, default=1000)
+
+    def draw(
+        self,
+        key: PRNGKeyArray,
+        model: Callable,
+        arguments: tuple,
+        start: Sites,
+        progress: Progress = _quiet,
+    ) -> Drawn:
+        progress("drawing from the posterior")
+        return laplace_draws(key, model, arguments, start, self.num_draws)
 
     def draw_margins(
         self, key: PRNGKeyArray, evidence: Evidence, priors: Priors, progress: Progress
@@ -94,6 +129,19 @@ class Nuts(Method):
     num_warmup: int = eqx.field(static=True, default=300)
     num_draws: int = eqx.field(static=True, default=500)
     target_accept: float = 0.85
+
+    def draw(
+        self,
+        key: PRNGKeyArray,
+        model: Callable,
+        arguments: tuple,
+        start: Sites,
+        progress: Progress = _quiet,
+    ) -> Drawn:
+        begin, run = jax.random.split(key)
+        progress("finding where to start")
+        first = laplace_draws(begin, model, arguments, start, 1000)
+        return self._sample(run, model, arguments, first.sites, progress)
 
     def draw_margins(
         self, key: PRNGKeyArray, evidence: Evidence, priors: Priors, progress: Progress
@@ -163,17 +211,23 @@ class Variational(Method):
     def draw_margins(
         self, key: PRNGKeyArray, evidence: Evidence, priors: Priors, progress: Progress
     ) -> Drawn:
-        return self._fit(key, margins_model, (evidence, priors), progress)
+        start = starting_sites(evidence, priors)
+        return self.draw(key, margins_model, (evidence, priors), start, progress)
 
     def draw_joint(self, key: PRNGKeyArray, arguments: tuple, progress: Progress) -> Drawn:
-        return self._fit(key, joint_model, arguments, progress)
-
-    def _fit(
-        self, key: PRNGKeyArray, model: Callable, arguments: tuple, progress: Progress
-    ) -> Drawn:
-        fit, draw = jax.random.split(key)
         evidence, priors, *_ = arguments
         start = starting_sites(evidence, priors) | pair_start(arguments)
+        return self.draw(key, joint_model, arguments, start, progress)
+
+    def draw(
+        self,
+        key: PRNGKeyArray,
+        model: Callable,
+        arguments: tuple,
+        start: Sites,
+        progress: Progress = _quiet,
+    ) -> Drawn:
+        fit, draw = jax.random.split(key)
         guide = AutoMultivariateNormal(
             model,
             init_loc_fn=numpyro.infer.init_to_value(values=start),
@@ -200,7 +254,7 @@ def infer(
     neighbours: bool = False,
     coupled: bool = False,
     check: bool = True,
-    progress: Progress = lambda step: None,
+    progress: Progress = _quiet,
 ) -> Posterior:
     """Draws from the posterior of the joint model.
 
@@ -277,7 +331,7 @@ def infer_evidence(
     copula: type[Copula] = Gumbel,
     neighbours: bool = False,
     coupled: bool = False,
-    progress: Progress = lambda step: None,
+    progress: Progress = _quiet,
 ) -> Posterior:
     """The same, from arrays: with `Laplace()`, `vmap` over frames and evidence of one shape."""
     method = Laplace() if method is None else method

@@ -17,7 +17,7 @@ _NUM_STEPS = 40
 _STEP_LENGTHS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.003, 0.0)
 _LONGEST = 2.0
 _FLATTEST = 1e-3
-_DEGREES = 5
+DEGREES = 5
 _NUM_TURNS = 20
 _NUM_FIRST_TURNS = 8
 _TAIL_SHARE = 0.2
@@ -137,7 +137,9 @@ def _derivatives(value, x: Float[Array, "*blocks p"]) -> tuple[Array, Array]:
     return values[0], jnp.moveaxis(columns, 0, -1)
 
 
-def sample(key: PRNGKeyArray, density: Density, guide: Guide, num_draws: int) -> Sampled:
+def sample(
+    key: PRNGKeyArray, density: Density, guide: Guide, num_draws: int, degrees: int = DEGREES
+) -> Sampled:
     """Draws from a t law around a center and moves the draws until they are of the density.
 
     Each draw is a chain of its own. In turn it is offered a fresh draw of the t law, and a short
@@ -149,6 +151,8 @@ def sample(key: PRNGKeyArray, density: Density, guide: Guide, num_draws: int) ->
         density: What to draw from.
         guide: Where to begin, see `Mode.guide`.
         num_draws: Draws to return.
+        degrees: Of freedom of the t law; the more dimensions, the more it takes for its draws to
+            lie where those of a normal law do.
     """
     blocks, p = guide.center.shape[:-1], guide.center.shape[-1]
     shape = (num_draws, *blocks)
@@ -161,14 +165,14 @@ def sample(key: PRNGKeyArray, density: Density, guide: Guide, num_draws: int) ->
         noise, tail, decide = jax.random.split(key, 3)
         normal = jax.random.normal(noise, (*shape, p))
         # One factor for each block: their tails are independent.
-        chi = jnp.mean(jax.random.normal(tail, (_DEGREES, *shape)) ** 2, axis=0)
+        chi = jnp.mean(jax.random.normal(tail, (degrees, *shape)) ** 2, axis=0)
         stretch = jnp.where(fresh, 1.0 / jnp.sqrt(chi), 2.38 / p**0.5 * _shortening(number))
         moves = jnp.einsum("...ij,d...j->d...i", root, stretch[..., None] * normal)
         trial = jnp.where(fresh, center, at) + moves
         reached = jax.lax.map(density.log_prob, trial, batch_size=_BATCH)
         reached = jnp.where(jnp.isnan(reached), -jnp.inf, reached)
         backward, forward = (
-            jnp.where(fresh, _log_student(x - center, root), 0.0) for x in (at, trial)
+            jnp.where(fresh, _log_student(x - center, root, degrees), 0.0) for x in (at, trial)
         )
         log_ratio = reached - height + backward - forward
         taken = jnp.log(jax.random.uniform(decide, shape)) < log_ratio
@@ -196,13 +200,13 @@ def _shortening(number: Array) -> Array:
 
 
 def _log_student(
-    apart: Float[Array, "d *blocks p"], root: Float[Array, "*blocks p p"]
+    apart: Float[Array, "d *blocks p"], root: Float[Array, "*blocks p p"], degrees: int
 ) -> Float[Array, "d *blocks"]:
     """Log density of the t law but for a constant."""
     turned = jnp.moveaxis(apart, 0, -1)
     length = jnp.sum(jax.scipy.linalg.solve_triangular(root, turned, lower=True) ** 2, axis=-2)
     p = apart.shape[-1]
-    return jnp.moveaxis(-0.5 * (_DEGREES + p) * jnp.log1p(length / _DEGREES), -1, 0)
+    return jnp.moveaxis(-0.5 * (degrees + p) * jnp.log1p(length / degrees), -1, 0)
 
 
 def pareto_k(log_weight: Float[Array, " d"]) -> Float[Array, ""]:
