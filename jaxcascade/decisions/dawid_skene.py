@@ -5,7 +5,6 @@ import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, Int
 
-from jaxcascade.decisions.evidence import Evidence
 from jaxcascade.decisions.levels import LevelModel
 from jaxcascade.decisions.rater_model import Sites
 
@@ -33,11 +32,11 @@ class DawidSkene(LevelModel):
     strength_center: float = 10.0
     strength_scale: float = 0.7
 
-    def level(self, evidence: Evidence) -> Int[Array, "n m"]:
-        return jnp.argmax(evidence.log_likelihood, axis=-1)
+    def level(self, log_likelihood: Float[Array, "n m s"]) -> Int[Array, "n m"]:
+        return jnp.argmax(log_likelihood, axis=-1)
 
-    def level_count(self, evidence: Evidence) -> int:
-        return len(evidence.states)
+    def level_count(self, num_states: int) -> int:
+        return num_states
 
     def of_raters(self, coded: tuple) -> Sites:
         m, s = coded[0].shape[1:]

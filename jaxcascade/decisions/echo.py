@@ -6,7 +6,6 @@ import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, Int
 
-from jaxcascade.decisions.evidence import Evidence
 from jaxcascade.decisions.levels import (
     NORMAL_LOG_WEIGHTS,
     NORMAL_NODES,
@@ -50,10 +49,10 @@ class EchoModel(LevelModel):
     echo_spread: float = 0.5
     lean_scale: float = 0.5
 
-    def level(self, evidence: Evidence) -> Int[Array, "n m"]:
-        return levels_of_belief(evidence, self.num_levels, "The echo model")
+    def level(self, log_likelihood: Float[Array, "n m s"]) -> Int[Array, "n m"]:
+        return levels_of_belief(log_likelihood, self.num_levels, "The echo model")
 
-    def level_count(self, evidence: Evidence) -> int:
+    def level_count(self, num_states: int) -> int:
         return self.num_levels
 
     def of_raters(self, coded: tuple) -> Sites:

@@ -7,7 +7,6 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float, Int
 
 from jaxcascade.copulas import Copula, Gaussian
-from jaxcascade.decisions.evidence import Evidence
 from jaxcascade.decisions.levels import (
     NORMAL_LOG_WEIGHTS,
     NORMAL_NODES,
@@ -42,10 +41,10 @@ class FactorCopula(LevelModel):
     margin_strength: float = 5.0
     tau_strength: float = 2.0
 
-    def level(self, evidence: Evidence) -> Int[Array, "n m"]:
-        return levels_of_belief(evidence, self.num_levels, "The factor copula")
+    def level(self, log_likelihood: Float[Array, "n m s"]) -> Int[Array, "n m"]:
+        return levels_of_belief(log_likelihood, self.num_levels, "The factor copula")
 
-    def level_count(self, evidence: Evidence) -> int:
+    def level_count(self, num_states: int) -> int:
         return self.num_levels
 
     def of_raters(self, coded: tuple) -> Sites:

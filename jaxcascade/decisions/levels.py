@@ -14,9 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from jaxcascade.decisions.evidence import Evidence
 from jaxcascade.decisions.rater_model import RaterModel, Sites, observe_ratings
 from jaxcascade.errors import InvalidInputError
 
@@ -51,11 +50,11 @@ class LevelModel(RaterModel):
         """Returns possible values of the same."""
 
     @abc.abstractmethod
-    def level(self, evidence: Evidence) -> Int[Array, "n m"]:
+    def level(self, log_likelihood: Float[Array, "n m s"]) -> Int[Array, "n m"]:
         """Returns what each rater says, as a number from 0 on."""
 
     @abc.abstractmethod
-    def level_count(self, evidence: Evidence) -> int:
+    def level_count(self, num_states: int) -> int:
         """Returns how many levels there are."""
 
     @abc.abstractmethod
@@ -69,11 +68,18 @@ class LevelModel(RaterModel):
     def factor_log_weight(self) -> Float[Array, " u"]:
         """Returns logarithms of the probability of each value of the factor."""
 
-    def coded(self, evidence: Evidence, group: Int[Array, " n"], num_groups: int) -> tuple:
+    def coded(
+        self,
+        log_likelihood: Float[Array, "n m s"],
+        known: Bool[Array, "n m"],
+        group: Int[Array, " n"],
+        num_groups: int,
+    ) -> tuple:
         # One row per item that picks each rater's level in a table of all of them: a product of
         # matrices, which is faster than looking each one up at each value of the factor.
-        level = self.level(evidence)
-        picks = jax.nn.one_hot(level, self.level_count(evidence)) * evidence.known[..., None]
+        level = self.level(log_likelihood)
+        picks = jax.nn.one_hot(level, self.level_count(log_likelihood.shape[-1]))
+        picks = picks * known[..., None]
         return picks, group, num_groups
 
     def parameters(self, coded: tuple, log_prior: Float[Array, "*n s"]) -> Sites:
@@ -113,18 +119,20 @@ class LevelModel(RaterModel):
         observe_ratings(log_belief, truth)
 
 
-def levels_of_belief(evidence: Evidence, num_levels: int, model: str) -> Int[Array, "n m"]:
+def levels_of_belief(
+    log_likelihood: Float[Array, "n m s"], num_levels: int, model: str
+) -> Int[Array, "n m"]:
     """Cuts each rater's belief in the second state, both being alike before, into even levels.
 
     Raises:
         InvalidInputError: There are not two states.
     """
-    if len(evidence.states) != 2:
+    if log_likelihood.shape[-1] != 2:
         raise InvalidInputError(
-            f"{model} needs two states; there are {len(evidence.states)}: "
-            f"{', '.join(evidence.states)}. With more, use `TemperedPool` or `DawidSkene`."
+            f"{model} needs two states; there are {log_likelihood.shape[-1]}. With more, use "
+            "`TemperedPool` or `DawidSkene`."
         )
-    ratio = evidence.log_likelihood[..., 1] - evidence.log_likelihood[..., 0]
+    ratio = log_likelihood[..., 1] - log_likelihood[..., 0]
     return jnp.round((num_levels - 1) * jax.nn.sigmoid(ratio)).astype(int)
 
 

@@ -8,9 +8,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 
-from jaxcascade.decisions.evidence import (
-    log_likelihood_of_ratings as log_likelihood_of_ratings,  # until the room exports it from there
-)
 from jaxcascade.errors import InvalidInputError
 
 MEDIAN_LIKELIHOOD, MEDIAN_RATIO, MEAN = "median_likelihood", "median_ratio", "mean"
@@ -59,6 +56,49 @@ def pooled(
     else:
         middle = _trimmed_mean(jnp.exp(log_likelihood), there, trim if rule == TRIMMED else 0.0)
     return jnp.where(there.any(axis=-2), jnp.log(middle), 0.0)
+
+
+def linear_pool(
+    probability: Float[Array, "*batch m s"],
+    weight: Float[Array, "*#batch m"],
+) -> Float[Array, "*batch s"]:
+    """Returns the weighted mean of raters' probabilities of the states.
+
+    Args:
+        probability: Of each rater (second to last axis); sums to 1 over states.
+        weight: At least 0, and above 0 for one rater or more; need not sum to 1. A rater that says
+            nothing has the weight 0.
+
+    References:
+        Stone (1961), The opinion pool.
+    """
+    share = weight / weight.sum(axis=-1, keepdims=True)
+    return jnp.einsum("...m,...ms->...s", share, probability)
+
+
+def log_linear_pool(
+    probability: Float[Array, "*batch m s"],
+    weight: Float[Array, "*#batch m"],
+) -> Float[Array, "*batch s"]:
+    """Returns the normalised product of raters' probabilities, each to the power of its weight.
+
+    Weights that sum to 1 make the geometric mean, weights of 1 each naive Bayes under a uniform
+    prior; see `TemperedPool` for weights that are learnt.
+
+    Args:
+        probability: Of each rater (second to last axis); above 0 where the weight is, for at least
+            one state.
+        weight: At least 0. A rater that says nothing has the weight 0.
+
+    References:
+        Genest and Zidek (1986), Combining probability distributions.
+    """
+    weight = weight[..., None]
+    # A weight of 0 silences a rater that excludes a state, too.
+    log_power = jnp.where(
+        weight > 0, weight * jnp.log(jnp.where(weight > 0, probability, 1.0)), 0.0
+    )
+    return jax.nn.softmax(log_power.sum(axis=-2), axis=-1)
 
 
 def belief(

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from jaxcascade.decisions.evidence import Evidence
 from jaxcascade.errors import InvalidInputError
-from jaxcascade.posterior import Laplace, Method
+from jaxcascade.posterior import Drawn, Laplace, Method
 
 UNKNOWN = -1
 Sites = dict[str, Any]
@@ -27,7 +27,13 @@ class RaterModel(eqx.Module):
     """How ratings and truth go together, given parameters."""
 
     @abc.abstractmethod
-    def coded(self, evidence: Evidence, group: Int[Array, " n"], num_groups: int) -> tuple:
+    def coded(
+        self,
+        log_likelihood: Float[Array, "n m s"],
+        known: Bool[Array, "n m"],
+        group: Int[Array, " n"],
+        num_groups: int,
+    ) -> tuple:
         """Returns the evidence as the model takes it."""
 
     @abc.abstractmethod
@@ -88,9 +94,8 @@ class RaterModel(eqx.Module):
         method = Laplace() if method is None else method
         group = checked_group(group, n)
         num_groups = int(jnp.max(group, initial=0)) + 1
-        coded = self.coded(evidence, group, num_groups)
-        start = self.start(coded, log_prior)
-        drawn = method.draw(key, _as_model, (self, coded, log_prior, truth), start)
+        coded = self.coded(evidence.log_likelihood, evidence.known, group, num_groups)
+        drawn = draw_parameters(key, self, coded, log_prior, truth, method)
         return RaterPosterior(
             self,
             evidence.raters,
@@ -100,6 +105,19 @@ class RaterModel(eqx.Module):
             drawn.sites,
             drawn.diagnostics,
         )
+
+
+def draw_parameters(
+    key: PRNGKeyArray,
+    model: RaterModel,
+    coded: tuple,
+    log_prior: Float[Array, "*n s"],
+    truth: Int[Array, " n"],
+    method: Method,
+) -> Drawn:
+    """The same as `RaterModel.fit`, from arrays and unchecked: with `Laplace()`, `vmap` works."""
+    start = model.start(coded, log_prior)
+    return method.draw(key, _as_model, (model, coded, log_prior, truth), start)
 
 
 def _learnt(sites: Sites, log_prior: Float[Array, "*n s"]) -> Float[Array, "*n s"]:
@@ -165,7 +183,7 @@ class RaterPosterior(eqx.Module):
         Arguments and errors are those of `belief_draws`.
         """
         coded, log_prior = self._looked_at(evidence, prior, group)
-        return _mean_belief(self.model, self.sites, coded, log_prior, evidence.known)
+        return mean_belief(self.model, self.sites, coded, log_prior, evidence.known)
 
     def _looked_at(self, evidence: Evidence, prior: Any, group: Any) -> tuple[tuple, Array]:
         for name, got, expected in (
@@ -184,7 +202,7 @@ class RaterPosterior(eqx.Module):
                 f"`group` must be below {self.num_groups}, the number of groups of the fit; the "
                 f"largest is {int(jnp.max(group))}. Fit again with items of that group."
             )
-        coded = self.model.coded(evidence, group, self.num_groups)
+        coded = self.model.coded(evidence.log_likelihood, evidence.known, group, self.num_groups)
         return coded, self._log_priors(prior, n)
 
     def _log_priors(self, prior: Any, n: int) -> Float[Array, "d *n s"]:
@@ -208,7 +226,7 @@ def known_truth(log_belief: Float[Array, "n s"], truth: Int[Array, " n"]) -> Flo
 
 def observe_truth(log_belief: Float[Array, "n s"], truth: Int[Array, " n"]) -> None:
     """Conditions on labels given ratings: what has no label tells nothing."""
-    law = dist.Categorical(logits=log_belief)
+    law: Any = dist.Categorical(logits=log_belief)
     numpyro.sample("truth", law.mask(truth >= 0), obs=jnp.maximum(truth, 0))
 
 
@@ -297,9 +315,23 @@ def _belief_draws(
 
 
 @eqx.filter_jit
-def _mean_belief(
-    model: RaterModel, sites: Sites, coded: tuple, log_prior: Array, known: Array
-) -> Array:
+def mean_belief(
+    model: RaterModel,
+    sites: Sites,
+    coded: tuple,
+    log_prior: Float[Array, "d *n s"],
+    known: Bool[Array, "n m"],
+) -> Float[Array, "n s"]:
+    """Returns the probability of each item's states, the mean over draws.
+
+    Args:
+        model: That the draws are parameters of.
+        sites: Parameters, one row per draw.
+        coded: Evidence as the model takes it.
+        log_prior: Of the states, one for each draw.
+        known: Which raters have spoken of each item.
+    """
+
     def add(total: Array, draw: tuple[Sites, Array]) -> tuple[Array, None]:
         return total + _belief(model, *draw, coded, known), None
 

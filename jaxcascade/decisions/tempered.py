@@ -4,9 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from jaxcascade.decisions.evidence import Evidence
 from jaxcascade.decisions.rater_model import RaterModel, Sites, observe_truth
 
 
@@ -39,9 +38,14 @@ class TemperedPool(RaterModel):
     offset_scale: float = 1.0
     domain_scale: float = 0.5
 
-    def coded(self, evidence: Evidence, group: Int[Array, " n"], num_groups: int) -> tuple:
-        ratio = evidence.log_likelihood - evidence.log_likelihood[..., :1]
-        known = evidence.known
+    def coded(
+        self,
+        log_likelihood: Float[Array, "n m s"],
+        known: Bool[Array, "n m"],
+        group: Int[Array, " n"],
+        num_groups: int,
+    ) -> tuple:
+        ratio = log_likelihood - log_likelihood[..., :1]
         return jnp.where(known[..., None], ratio, 0.0), known.astype(float), group, num_groups
 
     def parameters(self, coded: tuple, log_prior: Float[Array, "*n s"]) -> Sites:

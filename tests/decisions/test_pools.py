@@ -90,3 +90,24 @@ def test_what_pools_do_not_take():
         pooled(jnp.zeros((2, 2)), rule="trimmed", trim=0.5)
     with pytest.raises(InvalidInputError, match="`floor` must be above 0"):
         log_likelihood_of_ratings(jnp.zeros(2), floor=0.0)
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 8, 11, 16, 17, 40])
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+def test_medians_are_those_of_sorting_for_any_number_of_raters(m, dtype):
+    """Exactly: with ties, gaps, what is excluded for certain and what is no number."""
+    rng = np.random.default_rng(m)
+    rows, known = rng.integers(-3, 4, (300, m, 2)).astype(dtype), rng.random((300, m)) < 0.7
+    rows[..., 1] /= 7
+    rows[:100][rng.random((100, m, 2)) < 0.1] = -np.inf
+    rows, known = jnp.asarray(rows), jnp.asarray(known)
+    ratio = jnp.where(known[..., None], rows - rows[..., :1], jnp.nan)
+    expected = jnp.where(known.any(axis=-1)[:, None], jnp.nanmedian(ratio, axis=-2), 0.0)
+    found = pooled(rows, known)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, expected)
+    likelihood = jnp.where(known[..., None], jnp.exp(rows), jnp.nan)
+    expected = jnp.where(
+        known.any(axis=-1)[:, None], jnp.log(jnp.nanmedian(likelihood, axis=-2)), 0.0
+    )
+    np.testing.assert_array_equal(pooled(rows, known, rule="median_likelihood"), expected)

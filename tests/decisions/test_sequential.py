@@ -17,6 +17,7 @@ from jaxcascade.decisions import (
     sequential_plan,
     value_of_asking,
 )
+from jaxcascade.decisions.sequential import first_question, plan_cost
 from jaxcascade.errors import InvalidInputError
 
 # A missed hire, an interview; and whether a good candidate's interview is a cost.
@@ -206,5 +207,57 @@ def test_what_sources_cannot_be():
         screening_tests(np.array([1.2]), np.array([0.5]), np.array([1.0]))
     with pytest.raises(InvalidInputError, match="`price_usd` must be at least 0"):
         screening_tests(np.array([0.9]), np.array([0.5]), np.array([-1.0]))
+    with pytest.raises(InvalidInputError, match="one source or more; `p_yes` has none"):
+        screening_tests(np.zeros(0), np.zeros(0), np.zeros(0))
+
+
+def test_an_exact_plan_takes_eight_sources():
+    nine = screening_tests(np.full(9, 0.9), np.full(9, 0.9), np.ones(9))
+    for planned in (sequential_plan, first_question):
+        with pytest.raises(InvalidInputError, match="1 to 8 sources; there are 9"):
+            planned(beliefs(0.2), WASTED, nine)
     with pytest.raises(InvalidInputError, match="1 to 8 sources; there are 9"):
-        screening_tests(np.full(9, 0.9), np.full(9, 0.9), np.ones(9))
+        plan_cost(beliefs(0.2), WASTED, nine, jnp.full(3**9, STOP))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0,), (2, 3), (251,), (7, 100)])
+def test_items_are_planned_for_alike_however_many_there_are(shape):
+    """Batches of any size, the last made up with copies; and the first question alone."""
+    p = np.random.default_rng(3).random(shape)
+    plan = sequential_plan(beliefs(p), WASTED, FOUR)
+    assert plan.expected_usd.shape == shape
+    assert plan.ask.shape == plan.action.shape == (*shape, 81)
+    first = first_question(beliefs(p), WASTED, FOUR)
+    np.testing.assert_allclose(first.expected_usd, plan.expected_usd, rtol=1e-12)
+    np.testing.assert_array_equal(first.source == STOP, plan.ask[..., 0] == STOP)
+    usd = plan_cost(beliefs(p), WASTED, FOUR, plan.ask)
+    np.testing.assert_allclose(usd, plan.expected_usd, rtol=1e-12)
+    for i in np.ndindex(*shape) if len(p.ravel()) < 10 else [(0, 0), (-1, -1)][: len(shape) - 1]:
+        alone = sequential_plan(beliefs(p[i]), WASTED, FOUR)
+        np.testing.assert_allclose(plan.expected_usd[i], alone.expected_usd, rtol=1e-12)
+        np.testing.assert_array_equal(plan.action[i], alone.action)
+
+
+def test_a_policy_of_all_items_costs_what_its_questions_and_actions_do():
+    """Source 2 first; after its no, source 0. By hand."""
+    ask = np.full(81, STOP)
+    ask[outcome_number({}, 4)], ask[outcome_number({2: False}, 4)] = 2, 0
+    found = plan_cost(beliefs(PRIORS), WASTED, FOUR, jnp.asarray(ask))
+    p_yes, usd = np.asarray(FOUR.p_yes)[..., 0], np.asarray(WASTED.usd)
+    for i, p in enumerate(PRIORS):
+        joint = np.array([1 - p, p])
+        yes, no = joint * p_yes[2], joint * (1 - p_yes[2])
+        total = 1.0 + (usd @ yes).min() + 0.02 * no.sum()
+        total += (usd @ (no * p_yes[0])).min() + (usd @ (no * (1 - p_yes[0]))).min()
+        assert float(found[i]) == pytest.approx(total, rel=1e-12)
+    never = plan_cost(beliefs(PRIORS), WASTED, FOUR, jnp.full(81, STOP))
+    np.testing.assert_allclose(never, WASTED.value(beliefs(PRIORS)), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("at", "source"), [({}, 4), ({}, -2), ({1: True}, 1)])
+def test_a_policy_cannot_ask_whom_it_has_asked_or_nobody(at, source):
+    ask = jnp.full(81, STOP).at[outcome_number(at, 4)].set(source)
+    with pytest.raises(InvalidInputError, match="source from 0 to 3 that the outcome has not"):
+        plan_cost(beliefs(PRIORS), WASTED, FOUR, ask)
+    with pytest.raises(InvalidInputError, match="each of the 81 outcomes; got 27"):
+        plan_cost(beliefs(PRIORS), WASTED, FOUR, jnp.full(27, STOP))
