@@ -8,6 +8,7 @@ from jaxcascade._version import __version__
 SCENARIOS = {
     "models": "a pool of nine models, multiple choice",
     "human": "a fast model, a reasoning model and a person behind them, simulated",
+    "screening": "candidates rated by five models, a phone screen, costly mistakes, simulated",
 }
 METHODS = {
     "best": "single models, pairs and threshold cascades, by training loss and prediction",

@@ -20,7 +20,7 @@ from jaxcascade.calibration import (
     two_sided,
 )
 from jaxcascade.cascade import ACCEPT, CascadeModel, Prices, fit_cascade
-from jaxcascade.cli import exchange, human, show, sure, terminal
+from jaxcascade.cli import exchange, human, screening, show, sure, terminal
 from jaxcascade.copulas import (
     Clayton,
     Copula,
@@ -95,12 +95,17 @@ _COPULAS: dict[str, type[Copula]] = {
     "gaussian": Gaussian,
     "independence": Independence,
 }
+# The other one, `models`, is the main job itself.
+_SCENARIOS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "human": human.demo,
+    "screening": screening.demo,
+}
 
 
 def demo(arguments: argparse.Namespace) -> None:
     """Runs the main job on the built-in example, or another scenario."""
-    if arguments.scenario == "human":
-        human.demo(arguments)
+    if arguments.scenario in _SCENARIOS:
+        _SCENARIOS[arguments.scenario](arguments)
         return
     exchange.check_writable(arguments.report, arguments.json)
     train, test = example_records("train"), example_records("test")

@@ -1,4 +1,4 @@
-"""Several raters, one decision: what they say as likelihoods, beliefs, actions, what to ask next."""
+"""Several raters, one decision: likelihoods, beliefs, actions, and what to ask next."""
 
 from jaxcascade.decisions.ablation import Contributions, leave_one_out, shapley, subsets
 from jaxcascade.decisions.approximate import (
@@ -10,7 +10,8 @@ from jaxcascade.decisions.approximate import (
     sprt,
     sprt_plan,
 )
-from jaxcascade.decisions.audit import Audit, GroupAudit, PositionAudit, SegmentAudit, audit_ranks
+from jaxcascade.decisions.audit import audit_ranks
+from jaxcascade.decisions.audit_report import Audit, GroupAudit, PositionAudit, SegmentAudit
 from jaxcascade.decisions.costs import Costs, Decision, cost_matrix, decide
 from jaxcascade.decisions.dawid_skene import DawidSkene
 from jaxcascade.decisions.disagreement import pays_to_ask, posterior_divergence, ratio_spread
@@ -31,7 +32,8 @@ from jaxcascade.decisions.evidence import (
     probability_of_log_ratio,
 )
 from jaxcascade.decisions.factor_copula import FactorCopula
-from jaxcascade.decisions.fairness import Fairness, FairnessRow, fairness
+from jaxcascade.decisions.fairness import fairness
+from jaxcascade.decisions.fairness_report import Fairness, FairnessRow
 from jaxcascade.decisions.levels import LevelModel
 from jaxcascade.decisions.orchestrator import (
     Decisions,

@@ -14,7 +14,8 @@ from jaxcascade.calibration import ece, log_loss
 from jaxcascade.decisions.approximate import expectimax
 from jaxcascade.decisions.costs import Costs
 from jaxcascade.decisions.evidence import Evidence
-from jaxcascade.decisions.fairness import Fairness, fairness, text_table
+from jaxcascade.decisions.fairness import fairness
+from jaxcascade.decisions.fairness_report import Fairness
 from jaxcascade.decisions.pools import MEDIAN_RATIO, belief, pooled
 from jaxcascade.decisions.rater_model import (
     RaterModel,
@@ -24,6 +25,7 @@ from jaxcascade.decisions.rater_model import (
 )
 from jaxcascade.decisions.sequential import MOST_SOURCES, Question, Sources, first_question
 from jaxcascade.decisions.tempered import TemperedPool
+from jaxcascade.decisions.text_table import text_table
 from jaxcascade.errors import InvalidInputError
 from jaxcascade.posterior import Laplace, Method
 

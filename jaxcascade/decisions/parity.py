@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from jaxcascade.decisions.costs import Costs
-from jaxcascade.decisions.fairness import Column, Labels, group_codes, text_table
+from jaxcascade.decisions.groups import Column, Labels, group_codes
+from jaxcascade.decisions.text_table import text_table
 from jaxcascade.errors import InvalidInputError
 
 Beliefs = Float[Array, "n s"] | Float[np.ndarray, "n s"]

@@ -142,17 +142,18 @@ def _best_belief(fit: Float[Array, "n m"], world: ScreeningWorld) -> Float[Array
     """Bayes' rule with the law of ratings itself; luck by the trapezoidal rule, groups by share."""
     luck = jnp.linspace(-5.0, 5.0, 81)
     log_weight = jax.nn.log_softmax(-0.5 * luck**2)
-    low = jnp.where(fit == 0.0, -jnp.inf, 0.5 * (fit - 5.5))
-    high = jnp.where(fit == 10.0, jnp.inf, 0.5 * (fit - 4.5))
+    ends = jnp.array([-jnp.inf, *0.5 * np.arange(-4.5, 5.0), jnp.inf])
     log_share = jnp.log(jnp.array([1.0 - world.second_group, world.second_group]))
+    # There are only eleven ratings: a row that picks each rater's in a table of all of them.
+    picks = jax.nn.one_hot(fit.astype(int), 11).reshape(len(fit), -1)
 
     def told(state: int, group: int) -> Float[Array, " n"]:
         center = jnp.array(world.accuracy) * (2.0 * state - 1.0)
         center = center + jnp.array([lean[group] for lean in world.lean])
-        place = center + jnp.array(world.echo) * luck[:, None]
-        ends = [(end[:, None] - place) / world.noise for end in (low, high)]
-        chance = jax.scipy.stats.norm.cdf(ends[1]) - jax.scipy.stats.norm.cdf(ends[0])
-        terms = jnp.log(jnp.maximum(chance, 1e-300)).sum(axis=-1) + log_weight
+        place = center[:, None] + jnp.array(world.echo)[:, None] * luck
+        below = jax.scipy.stats.norm.cdf((ends[:, None] - place[:, None]) / world.noise)
+        log_chance = jnp.log(jnp.maximum(jnp.diff(below, axis=1), 1e-300))
+        terms = picks @ log_chance.reshape(-1, luck.size) + log_weight
         return jax.nn.logsumexp(terms, axis=-1) + log_share[group]
 
     by_state = [jnp.logaddexp(told(state, 0), told(state, 1)) for state in (0, 1)]
@@ -164,7 +165,10 @@ class ScreeningResults(NamedTuple):
 
     Attributes:
         methods: Names.
-        cost_usd: Of 1,000 candidates: mistakes, interviews and screens.
+        cost_usd: Of 1,000 candidates: the sum of the next three.
+        missed_usd: Of 1,000 candidates, for the fit among them that were rejected.
+        interviews_usd: The same, for the unfit that were interviewed.
+        screens_usd: The same, for phone screens.
         screened: Share of the candidates that were screened.
         interviewed: Share that was interviewed.
         missed: Share of the fit that was rejected.
@@ -178,6 +182,9 @@ class ScreeningResults(NamedTuple):
 
     methods: tuple[str, ...]
     cost_usd: Float[Array, "d methods"]
+    missed_usd: Float[Array, "d methods"]
+    interviews_usd: Float[Array, "d methods"]
+    screens_usd: Float[Array, "d methods"]
     screened: Float[Array, "d methods"]
     interviewed: Float[Array, "d methods"]
     missed: Float[Array, "d methods"]
@@ -377,20 +384,21 @@ METHODS: dict[str, Callable[[_Beliefs, Candidates, ScreeningWorld], _Done]] = {
 
 
 def _told(done: _Done, now: Candidates, world: ScreeningWorld) -> tuple[Array, ...]:
-    """Cost of 1,000, shares screened and interviewed, misses, and gaps between the groups."""
+    """Cost of 1,000 and its parts, shares of candidates, misses, and gaps between the groups."""
     fit, second = now.truth == 1, now.group == 1
     missed = fit & ~done.interview
-    usd = (
-        world.missed_usd * missed
-        + world.interview_usd * (done.interview & ~fit)
-        + world.screen_usd * done.screened
-    )
+    of_missed = 1000.0 * world.missed_usd * missed.mean(dtype=float)
+    of_interviews = 1000.0 * world.interview_usd * (done.interview & ~fit).mean(dtype=float)
+    of_screens = 1000.0 * world.screen_usd * done.screened.mean(dtype=float)
     rates = [_share(done.interview, second == side) for side in (False, True)]
     misses = [_share(missed, fit & (second == side)) for side in (False, True)]
     return (
-        1000.0 * usd.mean(),
-        done.screened.mean(),
-        done.interview.mean(),
+        of_missed + of_interviews + of_screens,
+        of_missed,
+        of_interviews,
+        of_screens,
+        done.screened.mean(dtype=float),
+        done.interview.mean(dtype=float),
         _share(missed, fit),
         rates[0] - rates[1],
         misses[1] - misses[0],

@@ -71,10 +71,20 @@ def weight_blocks(
     for name, number in (("num_queries", num_queries), ("num_draws", num_draws)):
         if number < 1:
             raise InvalidInputError(f"`{name}` must be at least 1; got {number}.")
-    # On the host: in double precision whatever JAX is set to, and no slower on a CPU.
-    generator = np.random.default_rng(np.asarray(jax.random.bits(key, (4,))))
-    rows = max(_BLOCK // num_queries, 1)
-    for start in range(0, num_draws, rows):
-        size = (min(rows, num_draws - start), num_queries)
-        weight = generator.standard_exponential(size)
+    generator = generator_of(key)
+    for rows in block_sizes(num_draws, num_queries):
+        weight = generator.standard_exponential((rows, num_queries))
         yield weight / weight.sum(axis=1, keepdims=True)
+
+
+def generator_of(key: Array) -> np.random.Generator:
+    """Returns a generator on the host, in double precision whatever JAX is set to."""
+    # No slower than JAX on a CPU.
+    return np.random.default_rng(np.asarray(jax.random.bits(key, (4,))))
+
+
+def block_sizes(num_draws: int, width: int) -> Iterator[int]:
+    """Yields how many draws of so many numbers to hold at once, until there are all."""
+    rows = max(_BLOCK // width, 1)
+    for start in range(0, num_draws, rows):
+        yield min(rows, num_draws - start)

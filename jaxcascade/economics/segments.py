@@ -51,13 +51,14 @@ def groups_of(ledger: Ledger) -> tuple[Int[np.ndarray, " n"], tuple[str, ...]]:
             "No query can be compared: for each one some system lacks a labelled run of a model "
             "that it asks. Record them, or compare fewer systems."
         )
-    labels = np.array([_named(value) for value in ledger.group.tolist()])
+    labels = np.array([group_name(value) for value in ledger.group.tolist()])
     names, inverse = np.unique(labels[known], return_inverse=True)
     of_query = np.full(known.size, -1)
     of_query[known] = inverse
     return of_query, tuple(names.tolist())
 
 
-def _named(value: object) -> str:
+def group_name(value: object) -> str:
+    """Returns a label as text; `NO_GROUP` for a missing one."""
     missing = value is None or (isinstance(value, float) and np.isnan(value))
     return NO_GROUP if missing else str(value)

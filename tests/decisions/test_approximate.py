@@ -161,6 +161,13 @@ def test_many_answers_leave_a_belief():
     assert float(found.expected_usd) == pytest.approx(float(usd), rel=1e-3)
 
 
+def test_the_last_of_more_sources_than_a_byte_counts_is_asked():
+    m = 130
+    sensitivity = np.append(np.full(m - 1, 0.5), 0.9)
+    sources = screening_tests(sensitivity, sensitivity, np.ones(m))
+    assert int(expectimax(beliefs(0.2), WASTED, sources, depth=1).source) == m - 1
+
+
 CASES = {
     "wasted": (beliefs(np.linspace(0.01, 0.99, 23)), WASTED, FOUR),
     "always": (beliefs(np.linspace(0.01, 0.99, 23)), ALWAYS, FOUR),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcascade.decisions import RULES, belief, log_likelihood_of_ratings, pooled
+from jaxcascade.decisions import RULES, belief, linear_pool, log_linear_pool, pooled
 from jaxcascade.errors import InvalidInputError
 
 # Five raters, of two states: how typical the evidence is of the second, and of the first.
@@ -74,13 +74,23 @@ def test_a_rater_copied_many_times_adds_nothing_but_to_a_sum(rule):
     )
 
 
-def test_repeats_are_averaged_before_the_logarithm():
-    rating = jnp.array([[0.0, 4.0, 10.0], [7.0, 1.0, 1.0]])
-    known = jnp.array([[True, True, True], [True, False, False]])
-    found = log_likelihood_of_ratings(rating, known)
-    np.testing.assert_allclose(found, np.log([14 / 3 + 0.5, 7.5]), rtol=1e-12)
-    assert float(log_likelihood_of_ratings(rating[0], jnp.zeros(3, bool))) == 0.0
-    assert float(log_likelihood_of_ratings(jnp.zeros(2))) == pytest.approx(np.log(0.5))
+def test_opinion_pools_by_hand():
+    said = jnp.array([[0.2, 0.8], [0.6, 0.4], [1.0, 0.0]])
+    weight = jnp.array([3.0, 1.0, 0.0])
+    np.testing.assert_allclose(linear_pool(said, weight), [0.3, 0.7], rtol=1e-12)
+    odds = (0.8 / 0.2) ** 0.75 * (0.4 / 0.6) ** 0.25
+    found = log_linear_pool(said, weight / 4.0)
+    np.testing.assert_allclose(found, [1 / (1 + odds), odds / (1 + odds)], rtol=1e-12)
+    naive = belief(jnp.zeros(2), pooled(jnp.log(said[:2]), rule="sum"))
+    np.testing.assert_allclose(log_linear_pool(said[:2], jnp.ones(2)), naive, rtol=1e-12)
+    geometric = belief(jnp.zeros(2), pooled(jnp.log(said[:2]), rule="geometric"))
+    np.testing.assert_allclose(log_linear_pool(said[:2], jnp.full(2, 0.5)), geometric, rtol=1e-12)
+
+
+def test_one_rater_that_excludes_a_state_excludes_it_from_a_product_and_not_from_a_mean():
+    said = jnp.array([[0.5, 0.5], [1.0, 0.0]])
+    assert log_linear_pool(said, jnp.ones(2)).tolist() == [1.0, 0.0]
+    assert linear_pool(said, jnp.ones(2)).tolist() == [0.75, 0.25]
 
 
 def test_what_pools_do_not_take():
@@ -88,8 +98,6 @@ def test_what_pools_do_not_take():
         pooled(jnp.zeros((2, 2)), rule="mode")
     with pytest.raises(InvalidInputError, match="`trim` must be at least 0 and below one half"):
         pooled(jnp.zeros((2, 2)), rule="trimmed", trim=0.5)
-    with pytest.raises(InvalidInputError, match="`floor` must be above 0"):
-        log_likelihood_of_ratings(jnp.zeros(2), floor=0.0)
 
 
 @pytest.mark.parametrize("m", [1, 2, 3, 8, 11, 16, 17, 40])
