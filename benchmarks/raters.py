@@ -10,7 +10,7 @@ model with Platt scaling, which no claim may leave out.
 import argparse
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +62,7 @@ class Questions(NamedTuple):
 
 def load(name: str, *, complete: bool = True) -> Questions:
     """Reads one data set; complete: only questions that all models answered."""
-    frame = pd.read_parquet(DATA / "stated_probabilities.parquet")
+    frame: Any = pd.read_parquet(DATA / "stated_probabilities.parquet")
     frame = frame[frame.dataset == name]
     letters = (
         ["True"]
@@ -92,7 +92,10 @@ def load(name: str, *, complete: bool = True) -> Questions:
     )
     rows = ~np.isnan(said).any(axis=(1, 2)) if complete else np.ones(len(said), bool)
     evidence = evidence_of_probabilities(
-        said[rows], [str(rater) for rater in raters], letters, [str(item) for item in items[rows]]
+        said[rows],
+        [str(rater) for rater in raters],
+        letters,
+        [str(item) for item in np.asarray(items)[rows]],
     )
     price = frame.groupby("model", observed=True).cost.mean().loc[raters].to_numpy(float)
     return Questions(evidence, truth[rows], price)
@@ -283,7 +286,7 @@ def scores(name: str, sizes: tuple[int, ...], num_splits: int, methods: dict) ->
     return pd.DataFrame(rows)
 
 
-def paired(frame: pd.DataFrame, against: str = _PLATT, what: str = "log_loss") -> pd.DataFrame:
+def paired(frame: Any, against: str = _PLATT, what: str = "log_loss") -> Any:
     """Mean difference to the peer within splits, and twice its standard error over splits.
 
     Splits share questions, so that the standard error is a lower bound.
@@ -294,14 +297,14 @@ def paired(frame: pd.DataFrame, against: str = _PLATT, what: str = "log_loss") -
     return pd.concat({"mean": grouped.mean(), "twice_error": 2.0 * grouped.sem()}, axis=1)
 
 
-def _text(frame: pd.DataFrame, data: str, what: str, sizes: tuple[int, ...]) -> str:
+def _text(frame: Any, data: str, what: str, sizes: tuple[int, ...]) -> str:
     one = frame[frame.data == data]
     mean = one.pivot_table(index="method", columns="n", values=what, sort=False)
     rows = [[method, *(_cell(mean.loc[method], size) for size in sizes)] for method in mean.index]
     return table(["method", *map(str, sizes)], rows)
 
 
-def _cell(row: pd.Series, size: int) -> str:
+def _cell(row: Any, size: int) -> str:
     value = row.get(size, np.nan)
     return "" if np.isnan(value) else f"{value:.3f}"
 
@@ -442,7 +445,7 @@ def _belief(said: np.ndarray, asked: np.ndarray, sources, prevalence: np.ndarray
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--splits", type=int, default=20)
     splits = parser.parse_args().splits
     prepare_jax()
@@ -457,7 +460,7 @@ def main() -> None:
         scores("sat_en", SIZES[:2], splits, _FAST),
         scores("lsat_ar_test", SIZES[:1], splits, _FAST),
     ]
-    frame = pd.concat(frames)
+    frame: Any = pd.concat(frames)
     prices = ((0.01, 0.01), (0.1, 0.1), (1.0, 1.0), (10.0, 10.0), (16.0, 1.0))
     asked = {price: asking(few, *price) for price in prices}
     apart = {
@@ -491,7 +494,7 @@ def main() -> None:
     write("raters", content, page)
 
 
-def _page(frame: pd.DataFrame, apart: dict, asked: dict, splits: int, few: int) -> str:
+def _page(frame: Any, apart: dict, asked: dict, splits: int, few: int) -> str:
     parts = [
         "# Beliefs from eleven language models\n",
         f"Means over {splits} splits ({few} for models that also learn without labels). Stated "

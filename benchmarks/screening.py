@@ -69,14 +69,14 @@ def _parts(found: ScreeningResults) -> str:
         share = np.asarray(way(saved.mean(axis=0), PARTS).share_percent)
         low, high = np.quantile(way(draws, PARTS).share_percent, [0.025, 0.975], axis=0)
         cells = [
-            f"{s:.1f} % ({a:.1f} to {b:.1f})" for s, a, b in zip(share, low, high, strict=False)
+            f"{s:.1f} % ({a:.1f} to {b:.1f})" for s, a, b in zip(share, low, high, strict=True)
         ]
         rows.append([name, *cells, f"{share.sum():.1f} %"])
     return table(["share of the saving", *PARTS, "sum"], rows)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--simulations", type=int, default=200)
     count = parser.parse_args().simulations
     prepare_jax()
@@ -93,13 +93,13 @@ def main() -> None:
         content[str(labels)] = {
             "error_correlation": float(np.mean(found.error_correlation)),
             "cost_usd": dict(
-                zip(found.methods, np.mean(found.cost_usd, axis=0).tolist(), strict=False)
+                zip(found.methods, np.mean(found.cost_usd, axis=0).tolist(), strict=True)
             ),
             "saved_usd": dict(
                 zip(
                     map(" ".join, subsets(PARTS)),
                     np.mean(found.saved_usd, axis=0).tolist(),
-                    strict=False,
+                    strict=True,
                 )
             ),
         }

