@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 
 from jaxcascade.cli import main, screening
-from jaxcascade.decisions import PARTS, ScreeningResults, ScreeningWorld, shapley, subsets
-from jaxcascade.decisions.screening import METHODS
+from jaxcascade.decisions import (
+    METHODS,
+    PARTS,
+    ScreeningResults,
+    ScreeningWorld,
+    shapley,
+    subsets,
+)
 
 NAMES = tuple(METHODS)
 BASELINE, POOL = "best rater fitted, screen", "tempered pool, screen"
