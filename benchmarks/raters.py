@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 from benchmarks.common import DATA, prepare_jax, table, versions, write
 from jaxcascade.decisions import (
@@ -190,6 +191,23 @@ def _median_platt(split: Split) -> np.ndarray:
     return _platt(learnt, split.truth, held)
 
 
+def _stacked(split: Split) -> np.ndarray:
+    """Logistic regression on all raters' log-odds, weights of either sign, ridge of 10."""
+    learnt, held = (np.asarray(part.ratios) for part in (split.learnt, split.held))
+    m, s = learnt.shape[1:]
+
+    def told(parameters: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+        shifted = np.einsum("m,nms->ns", parameters[:m], ratio) + np.append(0.0, parameters[m:])
+        return log_softmax(shifted, axis=-1)
+
+    def loss(parameters: np.ndarray) -> float:
+        right = told(parameters, learnt)[np.arange(len(split.truth)), split.truth]
+        return 5.0 * np.square(parameters[:m]).sum() - right.sum()
+
+    start = np.append(np.full(m, 1.0 / m), np.zeros(s - 1))
+    return np.exp(told(minimize(loss, start, method="BFGS").x, held))
+
+
 def _fitted(model: RaterModel, which: str) -> Callable[[Split], np.ndarray]:
     """which: learn from labelled questions, from unlabelled ones, or from both."""
 
@@ -213,6 +231,7 @@ _FAST: dict[str, Callable[[Split], np.ndarray]] = {
     _PLATT: _single_platt,
     "best single, fitted (Bayes)": _single_fitted,
     "median log-odds + Platt": _median_platt,
+    "stacking (ridge)": _stacked,
     "tempered pool": _fitted(TemperedPool(), "labels"),
 }
 _NO_LABELS = {

@@ -290,15 +290,17 @@ def _notes(results: ScreeningResults, parts: Sequence[PartRow]) -> Notes:
     sums = parts[-1]
     few = _mean(results, "interviewed", _NAIVE)
     return Notes(
-        "Costs are means per 1,000 candidates; ± is half a 95 % interval of a mean. Gaps, in "
-        "percentage points: how much less often the second group is interviewed, and how much more "
-        "often its fit are missed; both groups are equally fit, but raters lean against the "
-        "second. The best rater is picked by log loss on the earlier candidates. Tempered pool and "
-        'what is "fitted" learn from the same; the best possible knows how ratings come about.',
-        "The same labels, the same screen, the same candidates: what remains is due to the other "
-        "raters and to how they are put together. Intervals are of differences within each "
-        "simulation. The tempered pool has no weights below 0, so that it cannot hold a weak rater "
-        "against a strong one to cancel what all get wrong together; the best possible does.",
+        "Costs are means per 1,000 candidates; ± is half a 95 % interval of a mean, the middle "
+        "90 % is of simulations. Gaps, in percentage points: how much less often the second group "
+        "is interviewed, and how much more often its fit are missed; both groups are equally fit, "
+        "but raters lean against the second. The best rater is picked by log loss on the earlier "
+        'candidates. Tempered pool and what is "fitted" learn from the same; the best possible '
+        "knows how ratings come about.",
+        "The pool learns from the same labels as the baseline and buys the same screen, so that "
+        "what it saves or costs is due to the other raters. Intervals are of differences within "
+        "each simulation, on the same candidates. The tempered pool has no weights below 0, so "
+        "that it cannot hold a weak rater against a strong one to cancel what all get wrong "
+        "together; the best possible does.",
         f'The whole is "{_POOL}"; without any part it is "{_NAIVE}". Aggregation: all raters, not '
         "the best. Calibration: learnt from earlier candidates, not taken at their word. Costs: "
         "the cheapest action, not the likelier state. Screen: bought where it is worth its price "
@@ -309,8 +311,8 @@ def _notes(results: ScreeningResults, parts: Sequence[PartRow]) -> Notes:
         "The paper (arXiv:2601.01522) reports on synthetic candidates of its own; as far as its "
         "summary tells, its best single model decides without costs, and is not fitted or "
         "screened. Here acting on costs is a part of its own, which one rater can have without any "
-        "other. The raters' errors correlate, so that averages of five say little that the best "
-        f'does not. "{_NAIVE.capitalize()}" interviews {few:.1%} of the candidates, where '
+        "other. The raters' errors correlate, so that they tell less than five independent ones. "
+        f'"{_NAIVE.capitalize()}" interviews {few:.1%} of the candidates, where '
         f"{ScreeningWorld().prevalence:.0%} are fit: a gap of interview rates is bounded by the "
         "rates, and says little beside that of missed fit.",
     )

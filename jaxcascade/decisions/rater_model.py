@@ -5,6 +5,7 @@ see parameters alone.
 """
 
 import abc
+import warnings
 from typing import Any
 
 import equinox as eqx
@@ -16,8 +17,8 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from jaxcascade.decisions.evidence import Evidence
-from jaxcascade.errors import InvalidInputError
-from jaxcascade.posterior import Drawn, Laplace, Method
+from jaxcascade.errors import InferenceError, InvalidInputError, PosteriorWarning
+from jaxcascade.posterior import LIMITS, Drawn, Laplace, Method
 
 UNKNOWN = -1
 Sites = dict[str, Any]
@@ -87,6 +88,10 @@ class RaterModel(eqx.Module):
 
         Raises:
             InvalidInputError: A label is no state, or shapes differ.
+            InferenceError: Draws are not numbers.
+
+        Warns:
+            PosteriorWarning: No mode was found, or NUTS diverged often.
         """
         n, s = evidence.log_likelihood.shape[0], len(evidence.states)
         truth = jnp.asarray(checked_truth(truth, n, evidence.states))
@@ -96,6 +101,7 @@ class RaterModel(eqx.Module):
         num_groups = int(jnp.max(group, initial=0)) + 1
         coded = self.coded(evidence.log_likelihood, evidence.known, group, num_groups)
         drawn = draw_parameters(key, self, coded, log_prior, truth, method)
+        _require_good(drawn)
         return RaterPosterior(
             self,
             evidence.raters,
@@ -118,6 +124,28 @@ def draw_parameters(
     """The same as `RaterModel.fit`, from arrays and unchecked: with `Laplace()`, `vmap` works."""
     start = model.start(coded, log_prior)
     return method.draw(key, _as_model, (model, coded, log_prior, truth), start)
+
+
+def _require_good(drawn: Drawn) -> None:
+    """Refuses draws that are not numbers, and warns of those that are doubtful."""
+    unknown = [name for name, values in drawn.sites.items() if not jnp.isfinite(values).all()]
+    if unknown:
+        raise InferenceError(
+            f"Draws of {', '.join(f'`{name}`' for name in unknown)} are not numbers. Try `Nuts()`, "
+            "or a model with fewer levels."
+        )
+    for name, limit, told in (
+        ("gradient_norm", LIMITS.gradient_norm[0], "the search for a mode had not ended"),
+        ("diverging", LIMITS.divergences[0], "NUTS met curvature too strong for its step"),
+    ):
+        found = float(jnp.mean(drawn.diagnostics.get(name, jnp.zeros(1))))
+        if not found <= limit:
+            warnings.warn(
+                f"The posterior's draws are doubtful: {told} (`{name}` is {found:.2g}, doubtful "
+                f"from {limit:g}). Compare with `Nuts(num_draws=2000, target_accept=0.95)`.",
+                PosteriorWarning,
+                stacklevel=3,
+            )
 
 
 def _learnt(sites: Sites, log_prior: Float[Array, "*n s"]) -> Float[Array, "*n s"]:

@@ -4,6 +4,7 @@ from jaxcascade.posterior.bands import (
     with_bands,
 )
 from jaxcascade.posterior.diagnostics import (
+    LIMITS,
     Diagnosis,
     diagnose,
 )
@@ -66,6 +67,7 @@ from jaxcascade.posterior.tables import (
 )
 
 __all__ = [
+    "LIMITS",
     "Band",
     "BayesFrontier",
     "Diagnosis",

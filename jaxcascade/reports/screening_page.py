@@ -161,7 +161,7 @@ def method_columns(rows: Sequence[MethodRow]) -> list[Column]:
     return [
         Column("method", [row.name for row in rows], "words"),
         Column("cost\n($1,000)", [_plus_minus(row.cost_usd, 1e-3, 0) for row in rows]),
-        Column("spread\n(5 to 95 %)", [_thousands(row.spread_usd) for row in rows]),
+        Column("middle\n90 %", [_thousands(row.spread_usd) for row in rows]),
         Column("screened", [f"{row.screened:.1%}" for row in rows]),
         Column("interviewed", [f"{row.interviewed:.1%}" for row in rows]),
         Column("fit\nmissed", [f"{row.missed:.1%}" for row in rows]),
