@@ -373,13 +373,13 @@ def _ways(questions: Questions, seed: int, miss_usd: float, needless_usd: float)
         wrong = (probability[:, 1] > 0.5) != (truth == 1)
         return Way(name, asked.sum(axis=1).mean(), (asked @ price).mean(), usd.mean(), wrong.mean())
 
-    graded = TemperedPool().fit(key, learnt, questions.truth[learn], method=_METHOD)
+    share = np.bincount(questions.truth[learn], minlength=2) / len(learn)
+    graded = TemperedPool().fit(key, learnt, questions.truth[learn], prior=share, method=_METHOD)
     best = best_rater(learnt, questions.truth[learn], jnp.zeros(2))
     split = Split(learnt, questions.truth[learn], learnt, judged, seed)
     alone = np.zeros_like(judged.known, bool)
     alone[:, learnt.raters.index(best)] = True
     every = np.ones_like(alone)
-    share = np.bincount(questions.truth[learn], minlength=2) / len(learn)
     prior = np.tile(share, (len(held), 1))
     ways = [
         way("nobody", prior, ~every),
@@ -455,7 +455,8 @@ def _alone(sources, costs, prevalence: np.ndarray, j: int) -> float:
 
 
 def _belief(said: np.ndarray, asked: np.ndarray, sources, prevalence: np.ndarray) -> np.ndarray:
-    p_yes, weight = np.asarray(sources.p_yes), np.asarray(sources.weight)
+    # One answer may be all but impossible: what was not asked must still count for nothing.
+    p_yes, weight = np.clip(sources.p_yes, 1e-12, 1.0 - 1e-12), np.asarray(sources.weight)
     log_yes, log_no = np.log(p_yes), np.log1p(-p_yes)
     yes, no = (asked & said).astype(float), (asked & ~said).astype(float)
     told = np.einsum("nm,msu->nsu", yes, log_yes) + np.einsum("nm,msu->nsu", no, log_no)
