@@ -298,9 +298,9 @@ def _notes(results: ScreeningResults, parts: Sequence[PartRow]) -> Notes:
         "knows how ratings come about.",
         "The pool learns from the same labels as the baseline and buys the same screen, so that "
         "what it saves or costs is due to the other raters. Intervals are of differences within "
-        "each simulation, on the same candidates. The tempered pool has no weights below 0, so "
-        "that it cannot hold a weak rater against a strong one to cancel what all get wrong "
-        "together; the best possible does.",
+        "each simulation, on the same candidates. Here all raters share their luck, so that a weak "
+        "one held against a strong one cancels what both get wrong: the pool does it as far as its "
+        "labels tell, the best possible belief all the way.",
         f'The whole is "{_POOL}"; without any part it is "{_NAIVE}". Aggregation: all raters, not '
         "the best. Calibration: learnt from earlier candidates, not taken at their word. Costs: "
         "the cheapest action, not the likelier state. Screen: bought where it is worth its price "
