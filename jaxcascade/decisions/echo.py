@@ -33,7 +33,7 @@ class EchoModel(LevelModel):
             it is a model of votes.
         accuracy_center: Median, between raters, of their accuracy, in logistic units.
         accuracy_scale: Standard deviation of its logarithm.
-        echo_scale: Scale of the half-normal law of the raters' usual echo.
+        echo_center: Mean of the gamma law, of shape 2, of the raters' usual echo.
         echo_spread: Standard deviation, between raters, of the logarithm of their echo.
         lean_scale: Scale of the half-normal spread of `lean`, in logistic units.
 
@@ -45,7 +45,7 @@ class EchoModel(LevelModel):
     num_levels: int = 11
     accuracy_center: float = 1.5
     accuracy_scale: float = 0.6
-    echo_scale: float = 2.0
+    echo_center: float = 2.0
     echo_spread: float = 0.5
     lean_scale: float = 0.5
 
@@ -60,12 +60,13 @@ class EchoModel(LevelModel):
         m = picks.shape[1]
         usual = numpyro.sample("usual_share", dist.Dirichlet(jnp.full(self.num_levels, 2.0)))
         sites: Sites = {
-            "echo_mean": numpyro.sample("echo_mean", dist.HalfNormal(self.echo_scale)),
+            "echo_mean": numpyro.sample("echo_mean", dist.Gamma(2.0, 2.0 / self.echo_center)),
             "usual_share": usual,
         }
         with numpyro.plate("rater", m):
-            # On average one item per level, so that a rater who never says it is not ruled out.
-            share = dist.Dirichlet(self.num_levels * usual)
+            # On average two items per level, of which one is there whatever the usual share: laws
+            # of shares that gather at 0 have tails that draws do not reach the end of.
+            share = dist.Dirichlet(1.0 + self.num_levels * usual)
             accuracy = dist.LogNormal(jnp.log(self.accuracy_center), self.accuracy_scale)
             sites |= {
                 "share": numpyro.sample("share", share),
@@ -84,7 +85,7 @@ class EchoModel(LevelModel):
         m = picks.shape[1]
         counts = picks.sum(axis=0) + 1.0
         sites: Sites = {
-            "echo_mean": jnp.asarray(0.5 * self.echo_scale),
+            "echo_mean": jnp.asarray(0.5 * self.echo_center),
             "usual_share": jnp.full(self.num_levels, 1.0 / self.num_levels),
             "share": counts / counts.sum(axis=-1, keepdims=True),
             "accuracy": jnp.full(m, self.accuracy_center),

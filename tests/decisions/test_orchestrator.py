@@ -7,7 +7,6 @@ import pytest
 from scipy.special import logit
 
 from jaxcascade.decisions import (
-    DawidSkene,
     Orchestrator,
     best_rater,
     cost_matrix,
@@ -130,12 +129,11 @@ def test_the_best_rater_is_that_of_least_log_loss():
 
 
 def test_without_labels_there_is_no_best_rater():
-    evidence, truth = seen(0, 60)
-    orchestrator = Orchestrator(COSTS, model=DawidSkene())
-    found = orchestrator.fit(jax.random.key(0), evidence, method=METHOD)
+    evidence, truth = seen(0, 120)
+    found = Orchestrator(COSTS).fit(jax.random.key(0), evidence, method=METHOD)
     assert found.alone is None
     ways = [row.way for row in found.report(jax.random.key(1), evidence, truth).ways]
-    assert ways == ["DawidSkene", "prior alone", "median of raters"]
+    assert ways == ["TemperedPool", "prior alone", "median of raters"]
 
 
 def test_what_is_refused(fitted):

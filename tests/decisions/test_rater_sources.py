@@ -11,9 +11,9 @@ from jaxcascade.decisions import (
     DawidSkene,
     EchoModel,
     FactorCopula,
+    RaterPosterior,
     TemperedPool,
     cost_matrix,
-    evidence_of_probabilities,
     joined,
     rater_sources,
     screening_tests,
@@ -21,10 +21,10 @@ from jaxcascade.decisions import (
     uncertain_tests,
 )
 from jaxcascade.errors import InvalidInputError
-from jaxcascade.posterior import Laplace
+from tests.decisions.sites import some_sites
 
 STATES = ("no", "yes")
-COSTS = cost_matrix({"leave": {"no": 0, "yes": 40}, "act": {"no": 5, "yes": 0}})
+COSTS = cost_matrix({"leave": {"no": 0, "yes": 10}, "act": {"no": 10, "yes": 0}})
 PRICES = np.array([0.1, 0.2, 0.3])
 MODELS = (
     DawidSkene(),
@@ -35,16 +35,14 @@ MODELS = (
 )
 
 
-def said(rng, n):
-    truth = rng.integers(0, 2, n)
-    yes = np.clip(truth[:, None] * 0.6 + 0.2 + 0.3 * rng.normal(size=(n, 3)), 0.02, 0.98)
-    return np.stack([1.0 - yes, yes], axis=-1), truth
-
-
-def posterior(model, **options):
-    chance, truth = said(np.random.default_rng(0), 40)
-    evidence = evidence_of_probabilities(chance, list("abc"), STATES)
-    return model.fit(jax.random.key(0), evidence, truth, method=Laplace(num_draws=20), **options)
+def posterior(model, num_groups=1, **given):
+    """Twenty possible draws in the place of a fit, some parameters as given."""
+    rng, log_prior = np.random.default_rng(0), jnp.log(jnp.array([0.5, 0.5]))
+    said = jnp.asarray(rng.normal(size=(4, 3, 2)))
+    coded = model.coded(said, jnp.ones((4, 3), bool), jnp.zeros(4, int), num_groups)
+    sites = some_sites(rng, model.start(coded, log_prior), 20)
+    sites |= {name: jnp.full_like(sites[name], value) for name, value in given.items()}
+    return RaterPosterior(model, tuple("abc"), STATES, num_groups, log_prior, sites, {})
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{type(m).__name__}")
@@ -69,7 +67,8 @@ def test_joint_answers_are_as_probable_as_under_the_model(model):
 
 def test_a_second_rater_that_agrees_is_worth_less_where_items_mislead():
     """Against sources of the same sensitivity and specificity that err independently."""
-    tied = rater_sources(posterior(EchoModel(num_levels=2)), PRICES, num_draws=20)
+    fitted = posterior(EchoModel(num_levels=2), accuracy=3.0, share=0.5, misled=0.15)
+    tied = rater_sources(fitted, PRICES, num_draws=20)
     alone = np.asarray(tied.p_yes @ tied.weight)
     free = screening_tests(alone[:, 1], 1.0 - alone[:, 0], PRICES)
     prior = jnp.array([0.5, 0.5])
@@ -92,7 +91,7 @@ def test_what_makes_no_sources():
     with pytest.raises(InvalidInputError, match="it is of `TemperedPool`"):
         rater_sources(posterior(TemperedPool()), PRICES)
     with pytest.raises(InvalidInputError, match=r"without groups; it is of `EchoModel`.* 2 groups"):
-        rater_sources(posterior(EchoModel(num_levels=2), group=np.arange(40) % 2), PRICES)
+        rater_sources(posterior(EchoModel(num_levels=2), num_groups=2), PRICES)
     with pytest.raises(InvalidInputError, match="`num_draws` must be from 1 to 20; got 21"):
         rater_sources(posterior(DawidSkene()), PRICES, num_draws=21)
 

@@ -11,8 +11,9 @@ from jaxcascade.decisions import (
     ScreeningWorld,
     compare_screening,
     simulated_candidates,
+    value_of_asking,
 )
-from jaxcascade.decisions.screening import REJECT
+from jaxcascade.decisions.screening import INTERVIEW, REJECT
 
 WORLD = ScreeningWorld()
 
@@ -24,7 +25,7 @@ def many():
 
 @pytest.fixture(scope="module")
 def results():
-    return compare_screening(jax.random.key(1), 12, num_labelled=100, num_candidates=400)
+    return compare_screening(jax.random.key(1), 10, num_labelled=100, num_candidates=400)
 
 
 def test_candidates_are_as_described(many):
@@ -87,7 +88,7 @@ def test_nothing_beats_knowing_the_world_and_copies_of_one_voice_are_the_worst(r
 
 def test_all_parts_together_are_the_tempered_pool_with_a_screen(results):
     at = {name: place for place, name in enumerate(results.methods)}
-    assert results.saved_usd.shape == (12, 2 ** len(PARTS))
+    assert results.saved_usd.shape == (10, 2 ** len(PARTS))
     np.testing.assert_array_equal(results.saved_usd[:, 0], 0.0)
     none = results.cost_usd[:, at["best rater, likelier state"]]
     for subset, name in (
@@ -104,10 +105,10 @@ def test_all_parts_together_are_the_tempered_pool_with_a_screen(results):
 def test_what_is_set_is_what_is_done():
     """A screen that knows, and costs nothing, leaves no mistake to anybody who asks it."""
     world = ScreeningWorld(sensitivity=1.0, specificity=1.0, screen_usd=0.0)
-    found = compare_screening(
-        jax.random.key(2), 2, num_labelled=50, num_candidates=200, world=world
-    )
-    at = {name: place for place, name in enumerate(found.methods)}
-    assert float(jnp.max(found.cost_usd[:, at["screen all, interview who passes"]])) == 0.0
+    found = simulated_candidates(jax.random.key(2), 500, world)
+    done = METHODS["screen all, interview who passes"](None, found, world)
+    np.testing.assert_array_equal(done.interview, found.truth == INTERVIEW)
+    worth = value_of_asking(jnp.array([[0.7, 0.3]]), world.costs, world.screen)
+    assert float(worth[0, 0]) == pytest.approx(0.7 * 2_500)
     assert world.costs.actions[REJECT] == "reject"
     assert world.costs.threshold("reject", "interview") == pytest.approx(2_500 / 42_500)

@@ -75,7 +75,7 @@ def prior_by_hand(model, sites):
         stats.lognorm(model.strength_scale, scale=model.strength_center).logpdf(sites["strength"])
         + stats.norm(0, model.offset_scale).logpdf(sites["offset"]).sum()
         + stats.gamma(model.evenness).logpdf(sites["evenness"])
-        + stats.dirichlet(np.full(4, sites["evenness"])).logpdf(sites["weight"])
+        + stats.dirichlet(np.full(4, 0.5 + sites["evenness"])).logpdf(sites["weight"])
         + stats.halfnorm(scale=model.domain_scale).logpdf(sites["domain_spread"]).sum()
         + stats.halfnorm(scale=model.departure_scale).logpdf(sites["departure_scale"])
         + sum(stats.norm().logpdf(one).sum() for one in units)
