@@ -60,10 +60,12 @@ from jaxcascade.decisions.rating_table import read_ratings
 from jaxcascade.decisions.screening import (
     METHODS,
     PARTS,
-    Candidates,
     ScreeningResults,
-    ScreeningWorld,
     compare_screening,
+)
+from jaxcascade.decisions.screening_world import (
+    Candidates,
+    ScreeningWorld,
     simulated_candidates,
 )
 from jaxcascade.decisions.sequential import (

@@ -1,8 +1,4 @@
-"""The worked case: candidates rated by language models, a phone screen to buy, costly mistakes.
-
-Candidates are simulated, so that the truth is known. What is set by hand is in `ScreeningWorld`,
-each number with its reason.
-"""
+"""The worked case: what each way of screening candidates costs, in simulated worlds."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,155 +6,31 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from jaxcascade.decisions.ablation import subsets
-from jaxcascade.decisions.costs import Costs, cost_matrix
 from jaxcascade.decisions.dawid_skene import DawidSkene
 from jaxcascade.decisions.evidence import log_likelihood_of_ratings
 from jaxcascade.decisions.pools import GEOMETRIC, MEDIAN_RATIO, SUM, belief, pooled
 from jaxcascade.decisions.rater_model import RaterModel, draw_parameters, mean_belief
-from jaxcascade.decisions.sequential import Sources, screening_tests, value_of_asking
+from jaxcascade.decisions.screening_world import (
+    INTERVIEW,
+    Candidates,
+    ScreeningWorld,
+    simulated_candidates,
+)
+from jaxcascade.decisions.sequential import value_of_asking
 from jaxcascade.decisions.tempered import TemperedPool
 from jaxcascade.posterior import Laplace
 
-STATES = ("unfit", "fit")
-REJECT, INTERVIEW = 0, 1
 PARTS = ("aggregation", "calibration", "costs", "screen")
 # With twice as many, mean costs of 200 simulations differ by 0.2 % at most.
 _NUM_DRAWS = 100
+# Of weights in stacking.
+_RIDGE = 10.0
+_NUM_NEWTON_STEPS = 20
 # Who acts without costs asks again where belief is this far from certain.
 _UNSURE = 0.3
-
-
-class ScreeningWorld(eqx.Module):
-    """How candidates, ratings and phone screens come about.
-
-    Rater m places a candidate at a_m (2 s - 1) + g_m u + b_mg + e: s is 1 for the fit, u is the
-    candidate's own standard normal luck with all raters, b_mg a lean for the candidate's group, e
-    noise. It rates how typical the candidate is of the fit by 5 + 2 times that place, rounded and
-    held within 0 to 10, and of the unfit by 5 minus the same.
-
-    Attributes:
-        prevalence: Share of candidates that are fit.
-        accuracy: a_m of each rater. Taken at their word they are right as often as five of eleven
-            language models on yes/no questions: 85, 83, 82, 76 and 67 %.
-        echo: g_m. With it and the noise, errors of two raters correlate at 0.55 given the truth,
-            as those of the eleven do (0.56).
-        noise: Standard deviation of e.
-        lean: b_mg by rater and group: in the second group all raters find candidates less typical
-            of the fit than they are, the first of them most.
-        second_group: Share of candidates in the second group; fitness does not depend on it.
-        sensitivity: Of the phone screen.
-        specificity: Of the phone screen.
-        screen_usd: Dollars for a phone screen.
-        interview_usd: Dollars for an interview of an unfit candidate.
-        missed_usd: Dollars for a fit candidate that is rejected.
-
-    References:
-        Amin (2026), arXiv:2601.01522, for the dollars.
-    """
-
-    prevalence: float = 0.2
-    accuracy: tuple[float, ...] = (1.12, 1.04, 1.01, 0.78, 0.48)
-    echo: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)
-    noise: float = 0.45
-    lean: tuple[tuple[float, float], ...] = (
-        (0.0, -0.5),
-        (0.0, -0.3),
-        (0.0, -0.2),
-        (0.0, -0.1),
-        (0.0, -0.1),
-    )
-    second_group: float = 0.4
-    sensitivity: float = 0.9
-    specificity: float = 0.85
-    screen_usd: float = 150.0
-    interview_usd: float = 2_500.0
-    missed_usd: float = 40_000.0
-
-    @property
-    def costs(self) -> Costs:
-        """Dollars of rejecting and interviewing the unfit and the fit."""
-        return cost_matrix(
-            {
-                "reject": {"unfit": 0.0, "fit": self.missed_usd},
-                "interview": {"unfit": self.interview_usd, "fit": 0.0},
-            }
-        )
-
-    @property
-    def screen(self) -> Sources:
-        """The phone screen."""
-        return screening_tests(
-            np.array([self.sensitivity]),
-            np.array([self.specificity]),
-            np.array([self.screen_usd]),
-        )
-
-    @property
-    def prior(self) -> Float[Array, " 2"]:
-        """Probability of the unfit and of the fit."""
-        return jnp.array([1.0 - self.prevalence, self.prevalence])
-
-
-class Candidates(NamedTuple):
-    """Simulated candidates.
-
-    Attributes:
-        rating: From 0 to 10, of each rater in each state.
-        truth: 1 for the fit.
-        group: 0 or 1.
-        screen: What the phone screen says, if it is bought.
-        belief: Of the fit, by Bayes' rule from all ratings and everything about the world that
-            produced them but the group: nobody can do better on average.
-    """
-
-    rating: Float[Array, "n m 2"]
-    truth: Int[Array, " n"]
-    group: Int[Array, " n"]
-    screen: Bool[Array, " n"]
-    belief: Float[Array, "n 2"]
-
-
-def simulated_candidates(key: PRNGKeyArray, count: int, world: ScreeningWorld) -> Candidates:
-    """Draws candidates, what raters say of them, and what a phone screen would."""
-    of_truth, of_group, of_luck, of_noise, of_screen = jax.random.split(key, 5)
-    truth = jax.random.bernoulli(of_truth, world.prevalence, (count,)).astype(int)
-    group = jax.random.bernoulli(of_group, world.second_group, (count,)).astype(int)
-    luck = jax.random.normal(of_luck, (count, 1))
-    noise = world.noise * jax.random.normal(of_noise, (count, len(world.accuracy)))
-    side = jnp.array(world.accuracy) * (2.0 * truth[:, None] - 1.0)
-    lean = jnp.array(world.lean)[:, group].T
-    place = side + jnp.array(world.echo) * luck + lean + noise
-    fit = jnp.clip(jnp.round(5.0 + 2.0 * place), 0.0, 10.0)
-    rating = jnp.stack([jnp.clip(jnp.round(5.0 - 2.0 * place), 0.0, 10.0), fit], axis=-1)
-    chance = jnp.where(truth == 1, world.sensitivity, 1.0 - world.specificity)
-    screen = jax.random.bernoulli(of_screen, chance)
-    return Candidates(rating, truth, group, screen, _best_belief(fit, world))
-
-
-def _best_belief(fit: Float[Array, "n m"], world: ScreeningWorld) -> Float[Array, "n 2"]:
-    """Bayes' rule with the law of ratings itself; luck by the trapezoidal rule, groups by share."""
-    luck = jnp.linspace(-5.0, 5.0, 81)
-    log_weight = jax.nn.log_softmax(-0.5 * luck**2)
-    ends = jnp.array([-jnp.inf, *0.5 * np.arange(-4.5, 5.0), jnp.inf])
-    log_share = jnp.log(jnp.array([1.0 - world.second_group, world.second_group]))
-    # There are only eleven ratings: a row that picks each rater's in a table of all of them.
-    picks = jax.nn.one_hot(fit.astype(int), 11).reshape(len(fit), -1)
-
-    def told(state: int, group: int) -> Float[Array, " n"]:
-        center = jnp.array(world.accuracy) * (2.0 * state - 1.0)
-        center = center + jnp.array([lean[group] for lean in world.lean])
-        place = center[:, None] + jnp.array(world.echo)[:, None] * luck
-        below = jax.scipy.stats.norm.cdf((ends[:, None] - place[:, None]) / world.noise)
-        log_chance = jnp.log(jnp.maximum(jnp.diff(below, axis=1), 1e-300))
-        terms = picks @ log_chance.reshape(-1, luck.size) + log_weight
-        return jax.nn.logsumexp(terms, axis=-1) + log_share[group]
-
-    by_state = [jnp.logaddexp(told(state, 0), told(state, 1)) for state in (0, 1)]
-    return belief(jnp.log(world.prior), jnp.stack(by_state, axis=-1))
 
 
 class ScreeningResults(NamedTuple):
@@ -252,6 +124,7 @@ class _Beliefs(NamedTuple):
     mean: Float[Array, "n 2"]
     summed: Float[Array, "n 2"]
     unlabelled: Float[Array, "n 2"]
+    stacked: Float[Array, "n 2"]
     tempered: Float[Array, "n 2"]
     best: Float[Array, "n 2"]
     votes: Bool[Array, "n m"]
@@ -281,7 +154,16 @@ def _beliefs(
     single = belief(log_prior, one_told[:, 0])
     votes = told[..., 1] > told[..., 0]
     return _Beliefs(
-        single, fitted[0], rules[0], rules[1], rules[2], fitted[1], fitted[2], now.belief, votes
+        single=single,
+        single_fitted=fitted[0],
+        median=rules[0],
+        mean=rules[1],
+        summed=rules[2],
+        unlabelled=fitted[1],
+        stacked=_stacked(before, earlier.truth, told, log_prior),
+        tempered=fitted[2],
+        best=now.belief,
+        votes=votes,
     )
 
 
@@ -301,6 +183,33 @@ def _fitted(
     sites = draw_parameters(key, model, coded, log_prior, truth, method).sites
     prior = jnp.broadcast_to(log_prior, (_NUM_DRAWS, 2))
     return mean_belief(model, sites, model.coded(told, known[1], group[1], 1), prior, known[1])
+
+
+def _stacked(
+    before: Float[Array, "t m 2"],
+    truth: Int[Array, " t"],
+    told: Float[Array, "n m 2"],
+    log_prior: Float[Array, " 2"],
+) -> Float[Array, "n 2"]:
+    """Belief by logistic regression on the log-ratios of all raters, with a ridge on weights."""
+
+    def log_odds(parameters: Float[Array, " p"], ratings: Array) -> Array:
+        ratio = ratings[..., 1] - ratings[..., 0]
+        return log_prior[1] - log_prior[0] + parameters[0] + ratio @ parameters[1:]
+
+    def loss(parameters: Float[Array, " p"]) -> Float[Array, ""]:
+        side = jnp.where(truth == 1, 1.0, -1.0)
+        misfit = jax.nn.softplus(-side * log_odds(parameters, before)).sum()
+        return misfit + 0.5 * _RIDGE * jnp.square(parameters[1:]).sum()
+
+    def step(parameters: Array, _: None) -> tuple[Array, None]:
+        slope, curvature = jax.grad(loss)(parameters), jax.hessian(loss)(parameters)
+        return parameters - jnp.linalg.solve(curvature, slope), None
+
+    start = jnp.zeros(1 + before.shape[1])
+    parameters, _ = jax.lax.scan(step, start, length=_NUM_NEWTON_STEPS)
+    fit = jax.nn.sigmoid(log_odds(parameters, told))
+    return jnp.stack([1.0 - fit, fit], axis=-1)
 
 
 class _Done(NamedTuple):
@@ -378,6 +287,7 @@ METHODS: dict[str, Callable[[_Beliefs, Candidates, ScreeningWorld], _Done]] = {
     "geometric mean, screen": _with(_by_cost_and_screen, "mean"),
     "sum (naive Bayes), screen": _with(_by_cost_and_screen, "summed"),
     "Dawid and Skene, no labels, screen": _with(_by_cost_and_screen, "unlabelled"),
+    "stacking (ridge), screen": _with(_by_cost_and_screen, "stacked"),
     "tempered pool, by cost": _with(_by_cost, "tempered"),
     "tempered pool, screen": _with(_by_cost_and_screen, "tempered"),
     "best possible, screen": _with(_by_cost_and_screen, "best"),
