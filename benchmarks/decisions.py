@@ -129,12 +129,15 @@ def _plan_rows() -> list[list[str]]:
 
 
 def _plain_model(ratio, truth):
+    """`TemperedPool` as a user would write it."""
     m = ratio.shape[1]
     strength = numpyro.sample("strength", dist.LogNormal(jnp.log(0.8), 0.5))
     offset = numpyro.sample("offset", dist.Normal(0.0, 1.0))
-    evenness = numpyro.sample("evenness", dist.Gamma(5.0, 1.0))
-    weight = numpyro.sample("weight", dist.Dirichlet(evenness * jnp.ones(m)))
-    logits = offset + strength * ratio @ weight
+    evenness = numpyro.sample("evenness", dist.Gamma(1.0, 1.0))
+    weight = numpyro.sample("weight", dist.Dirichlet((0.5 + evenness) * jnp.ones(m)))
+    scale = numpyro.sample("departure_scale", dist.HalfNormal(0.1))
+    unit = numpyro.sample("unit_departure", dist.Normal(0.0, 1.0).expand([m]).to_event(1))
+    logits = offset + ratio @ (strength * weight + scale * unit)
     numpyro.sample("truth", dist.Bernoulli(logits=logits), obs=truth)
 
 

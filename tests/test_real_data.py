@@ -87,8 +87,8 @@ def run_the_main_job(train, test, settings):
         ("mmlu", OTHERS, 0.96),
         ("mmlu", LLAMA + OTHERS, 0.99),
         # Test questions are much harder than the training ones here: no gain can be promised.
-        ("medmcqa", LLAMA, 1.02),
-        ("medmcqa", OTHERS, 1.02),
+        pytest.param("medmcqa", LLAMA, 1.02, marks=pytest.mark.slow),
+        pytest.param("medmcqa", OTHERS, 1.02, marks=pytest.mark.slow),
         ("medmcqa", LLAMA + OTHERS, 1.03),
     ],
 )

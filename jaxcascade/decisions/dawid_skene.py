@@ -16,7 +16,7 @@ class DawidSkene(LevelModel):
 
     The log-odds of each wrong vote against the right one are normal around those of the usual
     rater. With `misled_prior=None` it is the model of 1979 with partial pooling: raters that err on
-    the same items make it far too sure then (a log loss of 2.6 on yes/no questions where a
+    the same items make it far too sure then (a log loss of 2.7 on yes/no questions where a
     calibrated model has 0.34). For two states, `EchoModel(num_levels=2)` has in addition a factor
     that raters share.
 
