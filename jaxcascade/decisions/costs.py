@@ -29,8 +29,28 @@ class Costs(eqx.Module):
     actions: tuple[str, ...] = eqx.field(static=True)
     states: tuple[str, ...] = eqx.field(static=True)
 
+    def __check_init__(self):
+        shape = (len(self.actions), len(self.states))
+        if self.usd.shape != shape:
+            raise InvalidInputError(
+                f"`usd` must have a row per action and a column per state, {shape}; it has the "
+                f"shape {self.usd.shape}."
+            )
+        for name, names in (("actions", self.actions), ("states", self.states)):
+            if len(set(names)) < len(names):
+                raise InvalidInputError(f"`{name}` must be distinct; got {', '.join(names)}.")
+
     def expected(self, probability: Float[Array, "*batch s"]) -> Float[Array, "*batch a"]:
-        """Returns the expected dollars of every action."""
+        """Returns the expected dollars of every action.
+
+        Raises:
+            InvalidInputError: Probabilities are not of these states.
+        """
+        if probability.shape[-1:] != (len(self.states),):
+            raise InvalidInputError(
+                f"`probability` must have {len(self.states)} columns, one for each of "
+                f"{', '.join(self.states)}; it has the shape {probability.shape}."
+            )
         return probability @ self.usd.T
 
     def best(self, probability: Float[Array, "*batch s"]) -> Int[Array, "*batch"]:

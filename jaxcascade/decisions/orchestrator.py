@@ -65,6 +65,12 @@ class Orchestrator(eqx.Module):
                 f"`source_names` must name each of the {count} sources; got "
                 f"{len(self.source_names)}: {', '.join(self.source_names) or 'none'}."
             )
+        states = len(self.costs.states)
+        if self.sources is not None and self.sources.p_yes.shape[1] != states:
+            raise InvalidInputError(
+                f"`sources` must answer in each of the {states} states of the costs; theirs are "
+                f"{self.sources.p_yes.shape[1]}."
+            )
 
     def fit(
         self,

@@ -49,8 +49,15 @@ class Sources(eqx.Module):
     price_usd: Float[Array, " m"]
 
     def __check_init__(self):
-        if not self.p_yes.shape[0]:
+        m, _, u = self.p_yes.shape
+        if not m:
             raise InvalidInputError("There must be one source or more; `p_yes` has none.")
+        if self.weight.shape != (u,) or self.price_usd.shape != (m,):
+            raise InvalidInputError(
+                f"With {m} sources and {u} values of the factor, `weight` must have the shape "
+                f"({u},) and `price_usd` ({m},); they have {self.weight.shape} and "
+                f"{self.price_usd.shape}."
+            )
 
 
 def screening_tests(

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcascade.decisions import cost_matrix, decide
+from jaxcascade.decisions import Costs, cost_matrix, decide
 from jaxcascade.errors import InvalidInputError
 
 HIRING = {"reject": {"unfit": 0.0, "fit": 40e3}, "meet": {"unfit": 2500.0, "fit": 0.0}}
@@ -62,6 +62,28 @@ def test_what_never_pays_is_named():
 def test_what_is_no_cost_matrix(table, words):
     with pytest.raises(InvalidInputError, match=words):
         cost_matrix(table)
+
+
+def test_what_does_not_fit_together():
+    usd = jnp.zeros((2, 3))
+    with pytest.raises(
+        InvalidInputError, match=r"`usd` must have a row per .*\(3, 2\); .*\(2, 3\)"
+    ):
+        Costs(usd, ("a", "b", "c"), ("x", "y"))
+    with pytest.raises(InvalidInputError, match="`states` must be distinct; got x, y, x"):
+        Costs(usd, ("a", "b"), ("x", "y", "x"))
+    hiring = cost_matrix(HIRING)
+    for call in (hiring.expected, hiring.best, hiring.value, hiring.perfect_information):
+        words = r"`probability` must have 2 columns, one for each of unfit, fit; .* \(4, 3\)"
+        with pytest.raises(InvalidInputError, match=words):
+            call(jnp.full((4, 3), 1 / 3))
+
+
+def test_a_dominated_action_is_never_taken():
+    more = HIRING | {"dither": {"unfit": 2500.0, "fit": 1.0}}
+    p = jnp.linspace(0.0, 1.0, 101)
+    chosen = cost_matrix(more).best(jnp.stack([1.0 - p, p], axis=-1))
+    assert set(np.asarray(chosen).tolist()) == {0, 1}
 
 
 def test_where_there_is_no_threshold():

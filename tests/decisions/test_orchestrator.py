@@ -140,6 +140,10 @@ def test_what_is_refused(fitted):
     evidence, truth = seen(0, 10)
     with pytest.raises(InvalidInputError, match="`source_names` must name each of the 0 sources"):
         Orchestrator(COSTS, source_names=("person",))
+    screen = screening_tests(np.array([0.9]), np.array([0.8]), np.array([1.0]))
+    three = cost_matrix({"leave": {"x": 0, "y": 1, "z": 2}, "act": {"x": 1, "y": 0, "z": 0}})
+    with pytest.raises(InvalidInputError, match=r"answer in each of the 3 states.*theirs are 2"):
+        Orchestrator(three, sources=screen, source_names=("person",))
     other = cost_matrix({"leave": {"yes": 0, "no": 1}, "act": {"yes": 1, "no": 0}})
     with pytest.raises(InvalidInputError, match="states of the costs, yes, no, in that order"):
         Orchestrator(other).fit(jax.random.key(0), evidence, truth)

@@ -209,6 +209,11 @@ def test_what_sources_cannot_be():
         screening_tests(np.array([0.9]), np.array([0.5]), np.array([-1.0]))
     with pytest.raises(InvalidInputError, match="one source or more; `p_yes` has none"):
         screening_tests(np.zeros(0), np.zeros(0), np.zeros(0))
+    words = (
+        r"`weight` must have the shape \(1,\) and `price_usd` \(4,\); they have \(2,\) and \(4,\)"
+    )
+    with pytest.raises(InvalidInputError, match=words):
+        Sources(FOUR.p_yes, jnp.array([0.5, 0.5]), FOUR.price_usd)
 
 
 def test_an_exact_plan_takes_eight_sources():
