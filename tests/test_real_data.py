@@ -84,7 +84,7 @@ def run_the_main_job(train, test, settings):
     ("name", "pool", "bound"),
     [
         ("mmlu", LLAMA, 1.0),
-        ("mmlu", OTHERS, 0.96),
+        pytest.param("mmlu", OTHERS, 0.96, marks=pytest.mark.slow),
         ("mmlu", LLAMA + OTHERS, 0.99),
         # Test questions are much harder than the training ones here: no gain can be promised.
         pytest.param("medmcqa", LLAMA, 1.02, marks=pytest.mark.slow),

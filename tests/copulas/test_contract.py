@@ -13,7 +13,7 @@ from scipy.stats import kendalltau
 from statsmodels.distributions.copula.api import GumbelCopula
 
 from jaxcascade.copulas import Gumbel, Independence
-from tests.cases import COPULAS, over, stacked
+from tests.cases import COPULAS, call, over, stacked
 
 GRID = np.array([0.02, 0.2, 0.5, 0.77, 0.96])
 U, V = (jnp.asarray(x.ravel()) for x in np.meshgrid(GRID, GRID + 0.011))
@@ -25,28 +25,33 @@ SAME = pytest.mark.parametrize("theta", [1.0, 1 + 1e-10, 1.05, 2.0, 7.5, 30.0, 1
 @over(COPULAS)
 def test_h_function_is_the_derivative_of_the_cdf(case):
     h = 1e-6
-    slope = (case.cdf(U + h, V) - case.cdf(U - h, V)) / (2 * h)
+    slope = (call(case, "cdf", U + h, V) - call(case, "cdf", U - h, V)) / (2 * h)
     # At theta 100 the h-function turns within 1e-2: third derivatives reach 1e5.
-    np.testing.assert_allclose(slope, case.h_function(U, V), atol=1e-6)
+    np.testing.assert_allclose(slope, call(case, "h_function", U, V), atol=1e-6)
 
 
 @over(COPULAS)
 def test_density_is_the_derivative_of_the_h_function(case):
     h = 1e-6
-    slope = (case.h_function(U, V + h) - case.h_function(U, V - h)) / (2 * h)
-    np.testing.assert_allclose(slope, np.exp(case.log_prob(U, V)), rtol=1e-6, atol=1e-6)
+    slope = (call(case, "h_function", U, V + h) - call(case, "h_function", U, V - h)) / (2 * h)
+    np.testing.assert_allclose(slope, np.exp(call(case, "log_prob", U, V)), rtol=1e-6, atol=1e-6)
 
 
 @over(COPULAS)
 def test_lower_conditional_is_the_cdf_over_its_first_argument(case):
-    expected = case.cdf(U, V) / U
-    np.testing.assert_allclose(case.lower_conditional(U, V), expected, rtol=1e-13, atol=1e-15)
+    expected = call(case, "cdf", U, V) / U
+    np.testing.assert_allclose(
+        call(case, "lower_conditional", U, V), expected, rtol=1e-13, atol=1e-15
+    )
 
 
 @over(COPULAS)
 def test_lower_conditional_has_a_limit_at_zero(case):
     v = jnp.asarray(GRID)
-    at_zero, beside = case.lower_conditional(jnp.zeros(5), v), case.lower_conditional(1e-300, v)
+    at_zero, beside = (
+        call(case, "lower_conditional", jnp.zeros(5), v),
+        call(case, "lower_conditional", 1e-300, v),
+    )
     assert np.all((at_zero >= 0) & (at_zero <= 1))
     np.testing.assert_allclose(at_zero, beside, rtol=1e-2)
 
@@ -54,47 +59,45 @@ def test_lower_conditional_has_a_limit_at_zero(case):
 @over(COPULAS)
 def test_inverse_h_function_round_trip(case):
     p, u = V, U
-    v = case.inverse_h_function(u, p)
+    v = call(case, "inverse_h_function", u, p)
     assert np.all((v > 0) & (v < 1))
-    np.testing.assert_allclose(case.h_function(u, v), p, rtol=1e-9)
+    np.testing.assert_allclose(call(case, "h_function", u, v), p, rtol=1e-9)
 
 
 @over(COPULAS)
 def test_inverse_h_function_at_the_ends(case):
     u, p = (
         jnp.asarray(x)
-        for x in zip(*itertools.product([0.0, 1e-12, 0.4, 1.0], [0.0, 1.0]), strict=False)
+        for x in zip(*itertools.product([0.0, 1e-12, 0.4, 1.0], [0.0, 0.3, 1.0]), strict=False)
     )
-    v = np.asarray(case.inverse_h_function(u, p))
+    v = np.asarray(call(case, "inverse_h_function", u, p))
     assert np.all((v >= 0) & (v <= 1)), v
-    middle = np.asarray(case.inverse_h_function(jnp.array([0.0, 1.0]), jnp.full(2, 0.3)))
-    assert np.all((middle >= 0) & (middle <= 1)), middle
 
 
 @over(COPULAS)
 def test_edges_of_the_square_are_uniform(case):
     u, one, zero = jnp.asarray(GRID), jnp.ones(5), jnp.zeros(5)
-    np.testing.assert_allclose(case.cdf(u, one), u, rtol=1e-14)
-    np.testing.assert_allclose(case.cdf(one, u), u, rtol=1e-14)
-    np.testing.assert_array_equal(case.cdf(u, zero), 0)
-    np.testing.assert_array_equal(case.cdf(zero, u), 0)
-    np.testing.assert_array_equal(case.h_function(u, one), 1)
-    np.testing.assert_array_equal(case.h_function(u, zero), 0)
-    np.testing.assert_allclose(case.lower_conditional(u, one), 1, rtol=1e-14)
-    np.testing.assert_array_equal(case.lower_conditional(u, zero), 0)
+    np.testing.assert_allclose(call(case, "cdf", u, one), u, rtol=1e-14)
+    np.testing.assert_allclose(call(case, "cdf", one, u), u, rtol=1e-14)
+    np.testing.assert_array_equal(call(case, "cdf", u, zero), 0)
+    np.testing.assert_array_equal(call(case, "cdf", zero, u), 0)
+    np.testing.assert_array_equal(call(case, "h_function", u, one), 1)
+    np.testing.assert_array_equal(call(case, "h_function", u, zero), 0)
+    np.testing.assert_allclose(call(case, "lower_conditional", u, one), 1, rtol=1e-14)
+    np.testing.assert_array_equal(call(case, "lower_conditional", u, zero), 0)
 
 
 @over(COPULAS)
 def test_is_exchangeable_or_has_a_transpose(case):
     for method in ("cdf", "log_prob"):
-        one, other = getattr(case, method)(U, V), getattr(case.transpose(), method)(V, U)
+        one, other = call(case, method, U, V), call(case.transpose(), method, V, U)
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 
 
 @over(COPULAS)
 def test_tau_of_samples(case):
     n = 3000
-    pairs = np.asarray(case.sample(jax.random.key(2), (n,)))
+    pairs = np.asarray(call(case, "sample", jax.random.key(2), (n,)))
     assert pairs.shape == (n, 2)
     # Five standard errors at independence, where they are largest: 2/3 sqrt(1/n).
     assert kendalltau(*pairs.T).statistic == pytest.approx(float(case.tau), abs=5 * 0.67 / n**0.5)
@@ -113,15 +116,22 @@ def test_from_tau_moves_to_the_nearest_member():
     np.testing.assert_array_equal(Independence.from_tau(jnp.array([0.5])).tau, [0.0])
 
 
+@jax.jit
+def cdf_of_each(copulas):
+    return jax.vmap(lambda one: one.cdf(U, V))(copulas)
+
+
 @over(COPULAS)
 def test_survives_jit_vmap_and_a_pytree_round_trip(case):
     leaves, structure = jax.tree.flatten(case)
     again = jax.tree.unflatten(structure, leaves)
     for method in METHODS:
-        plain = getattr(case, method)(U, V)
-        np.testing.assert_array_equal(getattr(again, method)(U, V), plain)
-    both = jax.jit(jax.vmap(lambda one: one.cdf(U, V)))(stacked([case, case]))
-    np.testing.assert_allclose(both, np.stack([case.cdf(U, V)] * 2), rtol=1e-13, atol=1e-15)
+        plain = call(case, method, U, V)
+        np.testing.assert_array_equal(call(again, method, U, V), plain)
+    both = cdf_of_each(stacked([case, case]))
+    np.testing.assert_allclose(
+        both, np.stack([call(case, "cdf", U, V)] * 2), rtol=1e-13, atol=1e-15
+    )
 
 
 @jax.jit
@@ -195,15 +205,17 @@ def test_gumbel_matches_arbitrary_precision_at_hard_points(theta):
 def test_gumbel_matches_statsmodels(theta):
     pairs = np.column_stack([U, V])
     theirs, ours = GumbelCopula(theta), Gumbel(jnp.array(theta))
-    np.testing.assert_allclose(ours.cdf(U, V), theirs.cdf(pairs), rtol=1e-12)
-    np.testing.assert_allclose(ours.log_prob(U, V), theirs.logpdf(pairs), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(call(ours, "cdf", U, V), theirs.cdf(pairs), rtol=1e-12)
+    np.testing.assert_allclose(
+        call(ours, "log_prob", U, V), theirs.logpdf(pairs), rtol=1e-10, atol=1e-10
+    )
     np.testing.assert_allclose(ours.tau, theirs.tau())
 
 
 @pytest.mark.parametrize("method", ["cdf", "h_function", "lower_conditional", "log_prob"])
 def test_gradients_match_finite_differences(method):
     theta = jnp.array([1.3, 2.5, 9.0])[:, None]
-    f = lambda t, u, v: getattr(Gumbel(t), method)(u, v)  # noqa: E731
+    f = jax.jit(lambda t, u, v: getattr(Gumbel(t), method)(u, v))
     arguments = (theta, U[None], V[None])
     for at in range(3):
         tangents = tuple(jnp.ones_like(a) * (i == at) for i, a in enumerate(arguments))
@@ -232,7 +244,7 @@ def test_gradients_are_finite_at_independence_and_in_the_corners(method):
 
 def test_density_of_independence_is_one_up_to_the_corner():
     u, v = (jnp.asarray(c) for c in zip(*itertools.product(CORNERS, CORNERS), strict=True))
-    np.testing.assert_allclose(Gumbel(jnp.array(1.0)).log_prob(u, v), 0.0, atol=2e-12)
+    np.testing.assert_allclose(call(Gumbel(jnp.array(1.0)), "log_prob", u, v), 0.0, atol=2e-12)
 
 
 @pytest.mark.parametrize("method", ["cdf", "h_function", "lower_conditional", "log_prob"])

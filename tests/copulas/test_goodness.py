@@ -116,7 +116,10 @@ def test_p_values_are_uniform_under_the_family():
     assert gap < np.sqrt(np.log(2e4) / 120)  # fails for one set of seeds in ten thousand
 
 
-@pytest.mark.parametrize("family", [Clayton, Gaussian, Joe])
+@pytest.mark.parametrize(
+    "family",
+    [Clayton, *(pytest.param(family, marks=pytest.mark.slow) for family in (Gaussian, Joe))],
+)
 def test_rejects_another_family(family):
     data = draw(Gumbel(jnp.array(3.0)), 5, 600)
     if family is Joe:

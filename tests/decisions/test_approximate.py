@@ -172,7 +172,6 @@ CASES = {
     "wasted": (beliefs(np.linspace(0.01, 0.99, 23)), WASTED, FOUR),
     "always": (beliefs(np.linspace(0.01, 0.99, 23)), ALWAYS, FOUR),
     "echoes": random_case(7, 5),
-    "echoes again": random_case(8, 4),
 }
 
 

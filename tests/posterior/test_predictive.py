@@ -43,6 +43,7 @@ def test_priors_span_what_models_are_like(expected_before):
     assert high - low > 0.3
 
 
+@pytest.mark.slow
 def test_priors_put_little_mass_at_the_ends(expected_before):
     """Point masses of every size, and what lies between is seldom all drawn to the ends.
 
