@@ -31,8 +31,8 @@ def rater_sources(
         num_draws: Draws of the posterior to average over, evenly picked.
 
     Raises:
-        InvalidInputError: The posterior is of another model, of more states or of groups, or there
-            are too few draws.
+        InvalidInputError: The posterior is of another model, of more states or of groups, there
+            are too few draws, or not one cut for each rater.
     """
     model, sites = posterior.model, posterior.sites
     if not isinstance(model, LevelModel) or len(posterior.states) != 2 or posterior.num_groups > 1:
@@ -47,7 +47,12 @@ def rater_sources(
     rows = np.linspace(0, count - 1, num_draws).round().astype(int)
     picked = {name: values[rows] for name, values in sites.items()}
     num_levels = model.level_count(2)
-    cut = np.full(len(posterior.raters), (num_levels + 1) // 2) if cut is None else np.asarray(cut)
+    count = len(posterior.raters)
+    cut = np.full(count, (num_levels + 1) // 2) if cut is None else np.asarray(cut)
+    if cut.shape != (count,):
+        raise InvalidInputError(
+            f"`cut` must hold one level for each of the {count} raters; its shape is {cut.shape}."
+        )
     yes = jnp.asarray(np.arange(num_levels) >= cut[:, None], float)
 
     def one(draw: dict) -> Float[Array, "m 2 4 u"]:

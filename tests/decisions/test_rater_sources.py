@@ -55,7 +55,7 @@ def test_joint_answers_are_as_probable_as_under_the_model(model):
     patterns = np.array(list(itertools.product(range(num_levels), repeat=3)))
     picks = jax.nn.one_hot(patterns, num_levels)
     coded = (picks, jnp.zeros(len(patterns), int), 1)
-    told = jax.vmap(lambda draw: model.log_belief(draw, coded, jnp.zeros(2)))(fitted.sites)
+    told = jax.jit(jax.vmap(lambda draw: model.log_belief(draw, coded, jnp.zeros(2))))(fitted.sites)
     chance = np.exp(np.asarray(told)).mean(axis=0)
     yes = patterns >= (num_levels + 1) // 2
     p_yes = np.asarray(sources.p_yes)
@@ -94,6 +94,8 @@ def test_what_makes_no_sources():
         rater_sources(posterior(EchoModel(num_levels=2), num_groups=2), PRICES)
     with pytest.raises(InvalidInputError, match="`num_draws` must be from 1 to 20; got 21"):
         rater_sources(posterior(DawidSkene()), PRICES, num_draws=21)
+    with pytest.raises(InvalidInputError, match=r"each of the 3 raters; its shape is \(2,\)"):
+        rater_sources(posterior(EchoModel(num_levels=4)), PRICES, cut=np.array([1, 2]))
 
 
 def test_uncertain_tests_are_right_on_average_and_known_ones_in_the_limit():

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,8 +79,13 @@ def test_works_under_jit_and_vmap():
 
 
 def running(function, points, breaks=(), num_nodes=12, lower=0.0, upper=1.0):
-    points = jnp.asarray(points, float)
-    rule = panel_rule(points, jnp.asarray(breaks, float), num_nodes, lower, upper)
+    points, breaks = (jnp.asarray(places, float) for places in (points, breaks))
+    return compiled(function, points, breaks, num_nodes, lower, upper)
+
+
+@functools.partial(jax.jit, static_argnames=("function", "num_nodes"))
+def compiled(function, points, breaks, num_nodes, lower, upper):
+    rule = panel_rule(points, breaks, num_nodes, lower, upper)
     return rule.integrals(function(rule.nodes), function(points))
 
 
