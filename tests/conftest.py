@@ -1,4 +1,4 @@
-"""Double precision, checked shapes, and a compilation cache for the whole test run."""
+"""Double precision, checked shapes of kernels, and a compilation cache for the whole test run."""
 
 import os
 from pathlib import Path
@@ -31,5 +31,6 @@ def _few_compiled_programs():
         jax.clear_caches()
 
 
-with install_import_hook("jaxcascade", "beartype.beartype"):
-    import jaxcascade  # noqa: F401
+# For good, because rooms are imported when first used. Elsewhere annotations say what is meant,
+# a NumPy scalar counts as an array, and wrong shapes meet an error of the function's own.
+install_import_hook(["jaxcascade.marginals", "jaxcascade.numerics"], "beartype.beartype")

@@ -3,7 +3,12 @@
 import ast
 from pathlib import Path
 
+import jax.numpy as jnp
 import pytest
+from jaxtyping import TypeCheckError
+
+from jaxcascade.marginals import BetaMixture, Marginal
+from jaxcascade.numerics import kendall_tau
 
 PACKAGE = Path(__file__).parents[1] / "jaxcascade"
 ROOMS = (
@@ -114,3 +119,11 @@ def test_what_is_free_to_all_imports_nothing_of_ours(name):
 )
 def test_the_check_sees_each_kind_of_import(line, expected):
     assert offences(line, "cascade", ["jaxcascade", "cascade"]) == expected
+
+
+def test_shapes_of_kernels_are_checked_while_tests_run():
+    """A room that is imported before its check is in place goes unchecked, and nothing says so."""
+    with pytest.raises(TypeCheckError):
+        kendall_tau(jnp.ones(3))
+    with pytest.raises(TypeCheckError):
+        Marginal(jnp.zeros(2), *[jnp.zeros(3)] * 3, BetaMixture(*[jnp.ones(2)] * 3))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Bool, Float, Num
 
 __all__ = ["kendall_tau"]
 
@@ -16,7 +16,7 @@ _SIDE = 64
 
 
 def kendall_tau(
-    x: Float[Array, "n k"], weights: Num[Array, "n k"] | None = None
+    x: Float[Array, "n k"], weights: Num[Array, "n k"] | Bool[Array, "n k"] | None = None
 ) -> Float[Array, "k k"]:
     """Kendall's τ-b between the columns of a table, in O(n² k²) operations.
 
