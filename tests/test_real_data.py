@@ -89,7 +89,7 @@ def run_the_main_job(train, test, settings):
         # Test questions are much harder than the training ones here: no gain can be promised.
         pytest.param("medmcqa", LLAMA, 1.02, marks=pytest.mark.slow),
         pytest.param("medmcqa", OTHERS, 1.02, marks=pytest.mark.slow),
-        ("medmcqa", LLAMA + OTHERS, 1.03),
+        pytest.param("medmcqa", LLAMA + OTHERS, 1.03, marks=pytest.mark.slow),
     ],
 )
 def test_the_main_job(name, pool, bound, tmp_path, capsys, monkeypatch):
